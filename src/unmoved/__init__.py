@@ -1,0 +1,1 @@
+"""Certified robustness: proofs that a model's answer does not move."""

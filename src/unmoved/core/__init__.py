@@ -1,0 +1,44 @@
+"""The vocabulary of `unmoved`: numpy and the standard library only."""
+
+from unmoved.core.budget import Budget
+from unmoved.core.certificate import Certificate, Check, Counts, DualTree, Evidence, Finding, Witness
+from unmoved.core.errors import IntegrityError, LoadError, UnmovedError, UnsupportedError, UsageError
+from unmoved.core.method import Method
+from unmoved.core.problem import Model, Problem
+from unmoved.core.property import Disjunct, LinearProperty, Property, SameClass
+from unmoved.core.rounding import decimal_down, float_down, float_up, rational
+from unmoved.core.threat import Region, Threat
+from unmoved.core.verdict import Code, Guarantee, Reason, Verdict
+
+__all__ = [
+    "Budget",
+    "Certificate",
+    "Check",
+    "Code",
+    "Counts",
+    "Disjunct",
+    "DualTree",
+    "Evidence",
+    "Finding",
+    "Guarantee",
+    "IntegrityError",
+    "LinearProperty",
+    "LoadError",
+    "Method",
+    "Model",
+    "Problem",
+    "Property",
+    "Reason",
+    "Region",
+    "SameClass",
+    "Threat",
+    "UnmovedError",
+    "UnsupportedError",
+    "UsageError",
+    "Verdict",
+    "Witness",
+    "decimal_down",
+    "float_down",
+    "float_up",
+    "rational",
+]

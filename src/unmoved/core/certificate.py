@@ -1,0 +1,113 @@
+"""A finding (what a method says), and a certificate (what is left of it after the independent check)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from unmoved.core.problem import Problem
+from unmoved.core.verdict import Guarantee, Reason, Verdict
+
+Tree: TypeAlias = tuple[Any, ...]
+"""A split tree in the nested form of docs/certificate-format.md; `("leaf", 0)` is a proof without splits."""
+
+
+@dataclass(frozen=True)
+class DualTree:
+    """Evidence of a linear-bound proof: one split tree a disjunct, and the untrusted choices of its leaves.
+
+    `intermediate` is "interval" or "linear": how a checker re-derives the bounds of the hidden layers.
+    `choices` are the optional payload tensors `slopes/...`, `multipliers/...`, `weights/...`.
+    """
+
+    intermediate: str
+    trees: tuple[Tree, ...]
+    choices: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Evidence of a smoothing certificate: the vote counts and everything needed to recompute the radius."""
+
+    sigma: Fraction
+    grid: int
+    on_grid: bool
+    bound: str
+    samples: int
+    selection_samples: int
+    counts: tuple[int, ...]
+    top: int
+    alpha: Fraction
+    seed: str
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Evidence of a violation: a float32 input inside S(x), and the outputs that onnxruntime gave for it."""
+
+    point: npt.NDArray[np.float32]
+    runtime_version: str
+    runtime_output: npt.NDArray[np.float32]
+
+
+Evidence: TypeAlias = DualTree | Counts | Witness
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a method says of one problem, before anybody has checked it.
+
+    `margin` is the proved lower bound of the property (or the attack's best), for people only. `radius` is what is
+    proved (rounded down), None where there is no proof. `prediction` is the class at x itself (None: abstained).
+    """
+
+    verdict: Verdict
+    method: str
+    evidence: Evidence | None = None
+    reason: Reason | None = None
+    guarantee: Guarantee = Guarantee()
+    radius: Fraction | None = None
+    margin: float | None = None
+    prediction: int | None = None
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the independent checker said: accepted or not, in which mode, its text, and the seconds it took."""
+
+    accepted: bool
+    mode: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A problem, the verdict that survived the check, and the evidence, ready to be written as a bundle.
+
+    `manifest` and `payload` are the bundle's bytes (see docs/certificate-format.md) when there is evidence, else None.
+    `check` is None when nothing was there to be checked (UNKNOWN), or when the user asked for `--unchecked`: then
+    `unchecked` is True and every output says so.
+    """
+
+    problem: Problem
+    finding: Finding
+    verdict: Verdict
+    reason: Reason | None
+    check: Check | None
+    manifest: bytes | None = None
+    payload: bytes | None = None
+    unchecked: bool = False
+
+    @property
+    def radius(self) -> Fraction | None:
+        """The proved radius; None unless CERTIFIED."""
+        return self.finding.radius if self.verdict is Verdict.CERTIFIED else None

@@ -1,0 +1,53 @@
+"""One question: does the property hold of the model for every input in S(x)?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from unmoved.core.errors import UsageError
+from unmoved.core.property import Property
+from unmoved.core.threat import AnyFloats, Threat
+
+
+class Model(Protocol):
+    """What the vocabulary needs to know of a model; `ir.Network` is one."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the model's bytes, lower-case hex."""
+
+    @property
+    def source(self) -> bytes:
+        """The model's bytes: the ONNX file that certificates speak of."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the input at batch size 1, as ONNX has it (so usually starting with 1)."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of output elements at batch size 1."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Does `prop` hold of `model` for every x' in threat's S(x)? x has the model's `input_shape`, float32 or float64."""
+
+    model: Model
+    x: AnyFloats
+    threat: Threat
+    prop: Property
+
+    def __post_init__(self) -> None:
+        """Check shape, dtype and finiteness of x at the door, and that the property fits the model."""
+        x = self.x
+        if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+            raise UsageError("x", getattr(x, "dtype", type(x).__name__), "an array of float32 or float64")
+        if x.shape != self.model.input_shape:
+            raise UsageError("x", x.shape, f"the model's input shape {self.model.input_shape}")
+        if not np.isfinite(x).all():
+            raise UsageError("x", "NaN or infinity inside", "finite numbers")
+        self.prop.disjuncts(self.model.outputs)

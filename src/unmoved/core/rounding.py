@@ -1,0 +1,65 @@
+"""The one place where numbers are rounded, always to the safe side.
+
+`float_up(q) >= q >= float_down(q)` for every rational q; a rational is written and read as text without loss.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from unmoved.core.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
+
+
+def rational(value: object, argument: str = "value") -> Fraction:
+    """Return the exact rational that `value` denotes: "8/255", "0.1" (one tenth), 3, or a float (its exact dyadic value).
+
+    Raises UsageError, naming `argument`, for anything that is not a finite number.
+    """
+    expected = 'a finite number, such as 0.1, "0.1" or "8/255"'
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction | np.floating | np.integer):
+        raise UsageError(argument, value, expected)
+    try:
+        if isinstance(value, np.floating | np.integer):
+            value = value.item()
+        return Fraction(value)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise UsageError(argument, value, expected) from error
+
+
+def float_down(value: Fraction) -> float:
+    """Return the largest float64 that is <= value."""
+    near = float(value)
+    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
+
+
+def float_up(value: Fraction) -> float:
+    """Return the smallest float64 that is >= value."""
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+
+
+def sum_down(a: Floats, b: Floats | float) -> Floats:
+    """Return float64 numbers <= the exact a + b, elementwise (one step below round-to-nearest)."""
+    return np.asarray(np.nextafter(a + b, -np.inf))
+
+
+def sum_up(a: Floats, b: Floats | float) -> Floats:
+    """Return float64 numbers >= the exact a + b, elementwise (one step above round-to-nearest)."""
+    return np.asarray(np.nextafter(a + b, np.inf))
+
+
+def decimal_down(value: float, digits: int) -> str:
+    """Write a number with `digits` decimals, never above its value: a radius is rounded down in print too."""
+    if not math.isfinite(value):
+        return str(value)
+    scale = 10**digits
+    whole = math.floor(Fraction(value) * scale)
+    sign = "-" if whole < 0 else ""
+    head, tail = divmod(abs(whole), scale)
+    return f"{sign}{head}.{tail:0{digits}d}" if digits else f"{sign}{head}"

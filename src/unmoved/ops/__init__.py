@@ -1,0 +1,1 @@
+"""What a layer is, as mathematical facts."""
