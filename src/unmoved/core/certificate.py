@@ -71,7 +71,7 @@ class Finding:
     method: str
     evidence: Evidence | None = None
     reason: Reason | None = None
-    guarantee: Guarantee = Guarantee()
+    guarantee: Guarantee = field(default_factory=Guarantee)
     radius: Fraction | None = None
     margin: float | None = None
     prediction: int | None = None

@@ -11,7 +11,7 @@ from unmoved.core.problem import Problem
 
 
 class Method(ABC):
-    """Decides problems. The one contract (`unmoved.testing.method`): never contradict a problem whose answer is known."""
+    """Decides problems. Its contract (`unmoved.testing`): never contradict a problem whose answer is known."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""One question: does the property hold of the model for every input in S(x)?"""
+"""One question: whether the property holds of the model for every input in S(x)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """Does `prop` hold of `model` for every x' in threat's S(x)? x has the model's `input_shape`, float32 or float64."""
+    """Does `prop` hold of `model` for every x' in S(x)? x has the model's `input_shape`, float32 or float64."""
 
     model: Model
     x: AnyFloats

@@ -14,7 +14,7 @@ from unmoved.core.rounding import Floats
 
 @dataclass(frozen=True)
 class Disjunct:
-    """One way to be unsafe: outputs y with `rows @ y <= bounds` in every row. rows (k, outputs), bounds (k,), float64."""
+    """One way to be unsafe: `rows @ y <= bounds` in every row. rows (k, outputs), bounds (k,), float64."""
 
     rows: Floats
     bounds: Floats

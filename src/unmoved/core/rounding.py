@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def rational(value: object, argument: str = "value") -> Fraction:
-    """Return the exact rational that `value` denotes: "8/255", "0.1" (one tenth), 3, or a float (its exact dyadic value).
+    """Return the exact rational that `value` denotes: "8/255", "0.1" (one tenth), 3, or a float as it is.
 
     Raises UsageError, naming `argument`, for anything that is not a finite number.
     """

@@ -54,4 +54,4 @@ class Threat(ABC):
 
     @abstractmethod
     def project(self, x: AnyFloats, points: AnyFloats) -> AnyFloats:
-        """Return points of S(x) near `points`, both (batch, *input_shape); results are float32 and `contains` accepts each."""
+        """Return float32 points of S(x) near `points`, both (batch, *input_shape)."""

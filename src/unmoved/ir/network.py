@@ -62,5 +62,5 @@ class Network:
         return tuple(dict.fromkeys(node.op for node in self.nodes))
 
     def batch(self, x: Array) -> Array:
-        """Return x, of shape (batch, ...) with the right number of elements an input, as (batch, *input_shape) float32."""
+        """Return x, (batch, ...) with the right number of elements, as float32 (batch, *input_shape)."""
         return np.ascontiguousarray(x, dtype=np.float32).reshape(len(x), *self.input_shape)

@@ -1,7 +1,8 @@
 """What a layer is, as mathematical facts: three families, from which every bound is derived.
 
-An `Op` is one node of a Network with its constants bound to tensors. Values of a tensor t have shape (batch, *shapes[t]): one
-axis of ours in front of the ONNX shape at batch size 1. No Op knows a bound domain; no bound domain knows an operator.
+An `Op` is one node of a Network with its constants bound to tensors. Values of a tensor t have shape
+(batch, *shapes[t]): one axis of ours in front of the ONNX shape at batch size 1. No Op knows a bound domain; no bound
+domain knows an operator.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Affine(Op):
 
     @abstractmethod
     def adjoint(self, index: int, rows: Tensor) -> Tensor:
-        """Return rows L_index: (batch, *out_shape) -> (batch, *in_shape), the transposed map (backward bounds need it)."""
+        """Return rows L_index: (batch, *out_shape) -> (batch, *in_shape), the transposed map."""
 
     @abstractmethod
     def bias(self) -> Tensor | None:
@@ -76,7 +77,7 @@ class Elementwise(Op):
         return False
 
     def where_slope(self, slope: Tensor) -> tuple[Tensor, ...]:
-        """Return every x with f'(x) = slope (one tensor a branch; NaN where there is none). Pieces that are linear: ()."""
+        """Return every x with f'(x) = slope, a tensor a branch, NaN where there is none; () for linear pieces."""
         return ()
 
     def derivative(self, value: Tensor) -> Tensor:
