@@ -24,6 +24,14 @@ class Model(Protocol):
         """The model's bytes: the ONNX file that certificates speak of."""
 
     @property
+    def input(self) -> str:
+        """Name of the input tensor."""
+
+    @property
+    def output(self) -> str:
+        """Name of the output tensor."""
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the input at batch size 1, as ONNX has it (so usually starting with 1)."""
 

@@ -1,0 +1,150 @@
+"""A certificate as bytes: the manifest and payload of docs/certificate-format.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+
+from unmoved.core.certificate import Counts, DualTree, Finding, Witness
+from unmoved.core.errors import UsageError
+from unmoved.core.problem import Problem
+from unmoved.core.property import LinearProperty, Property, SameClass
+from unmoved.core.threat import Threat
+from unmoved.core.verdict import Guarantee
+from unmoved.threats import Box, Lp
+
+SCHEMA = "unmoved/certificate/1"
+
+Tensors = dict[str, npt.NDArray[Any]]
+Json = dict[str, Any]
+
+
+def canonical(value: object) -> bytes:
+    """Return canonical JSON (RFC 8785 for the values we use: no floats, ASCII keys)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(data: bytes) -> str:
+    """Return the sha256 of `data` in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode(problem: Problem, finding: Finding, provenance: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Return the manifest's and the payload's bytes for a finding with evidence.
+
+    The same problem, finding and provenance give the same bytes. Raises UsageError for a threat or property that the
+    format has no words for.
+    """
+    tensors: Tensors = {"center": np.ascontiguousarray(problem.x)}
+    manifest: Json = {
+        "schema": SCHEMA,
+        "model": _model(problem),
+        "input": {"tensor": "center"},
+        "threat": _threat(problem.threat, tensors),
+        "property": _property(problem.prop, problem.model.outputs, tensors),
+        "claim": _claim(finding),
+        "evidence": _evidence(finding, tensors),
+        "provenance": dict(provenance),
+    }
+    payload = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
+    manifest["payload"] = {"sha256": digest(payload)}
+    return canonical(manifest), payload
+
+
+def _model(problem: Problem) -> Json:
+    model = problem.model
+    return {
+        "format": "onnx",
+        "sha256": model.digest,
+        "input": model.input,
+        "output": model.output,
+        "input_shape": list(model.input_shape),
+    }
+
+
+def _threat(threat: Threat, tensors: Tensors) -> Json:
+    match threat:
+        case Lp(eps=eps, clip=clip):
+            ends = None if clip is None else [str(clip[0]), str(clip[1])]
+            return {"kind": "lp", "norm": threat.norm, "eps": str(eps), "clip": ends}
+        case Box(low=low, high=high):
+            tensors |= {"low": low, "high": high}
+            return {"kind": "box", "low": "low", "high": "high"}
+    raise UsageError("threat", threat.name, "a threat that certificates can express: linf, l2, l1 or a box")
+
+
+def _property(prop: Property, outputs: int, tensors: Tensors) -> Json:
+    match prop:
+        case SameClass(label=label):
+            return {"kind": "same_class", "label": int(label), "classes": outputs}
+        case LinearProperty(unsafe=unsafe):
+            disjuncts = []
+            for d, part in enumerate(unsafe):
+                names = {"rows": f"property/{d}/rows", "bounds": f"property/{d}/bounds"}
+                tensors[names["rows"]] = np.asarray(part.rows, np.float64)
+                tensors[names["bounds"]] = np.asarray(part.bounds, np.float64)
+                disjuncts.append(names)
+            return {"kind": "linear", "disjuncts": disjuncts}
+    raise UsageError("property", prop, "SameClass or LinearProperty")
+
+
+def _claim(finding: Finding) -> Json:
+    semantics = {DualTree: "real", Counts: "sampled", Witness: "real+onnxruntime"}
+    return {
+        "verdict": str(finding.verdict),
+        "function": finding.guarantee.of,
+        "semantics": semantics[type(finding.evidence)] if finding.evidence is not None else "",
+        "guarantee": _guarantee(finding.guarantee),
+        "radius": _rational(finding.radius),
+    }
+
+
+def _guarantee(guarantee: Guarantee) -> Json:
+    if guarantee.alpha is None:
+        return {"kind": "deterministic"}
+    return {"kind": "probabilistic", "alpha": str(guarantee.alpha)}
+
+
+def _rational(value: Fraction | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _evidence(finding: Finding, tensors: Tensors) -> Json:
+    match finding.evidence:
+        case DualTree() as proof:
+            tensors |= dict(proof.choices)
+            return {"kind": "dual-tree", "intermediate": proof.intermediate, "trees": _listed(proof.trees)}
+        case Counts() as votes:
+            return {
+                "kind": "counts",
+                "noise": "gaussian-grid",
+                "sigma": str(votes.sigma),
+                "grid": votes.grid,
+                "offset": "0",
+                "on_grid": votes.on_grid,
+                "bound": votes.bound,
+                "samples": votes.samples,
+                "selection_samples": votes.selection_samples,
+                "counts": list(votes.counts),
+                "top": votes.top,
+                "alpha": str(votes.alpha),
+                "seed": votes.seed,
+                "sampler": votes.sampler,
+            }
+        case Witness() as witness:
+            tensors |= {"witness": witness.point, "witness_output": witness.runtime_output}
+            runtime = {"name": "onnxruntime", "version": witness.runtime_version, "output": "witness_output"}
+            return {"kind": "witness", "tensor": "witness", "runtime": runtime}
+        case None:
+            raise UsageError("finding", finding.verdict, "a finding with evidence")
+
+
+def _listed(tree: object) -> object:
+    return [_listed(part) for part in tree] if isinstance(tree, tuple | list) else tree
