@@ -36,6 +36,13 @@ class Affine(Op):
     constants, and everything that only moves numbers (Reshape, Transpose, Slice, Concat, Pad).
     """
 
+    def apply(self, *values: Tensor) -> Tensor:
+        """Return sum_i L_i values_i + b."""
+        total, bias = self.linear(0, values[0]), self.bias()
+        for index, value in enumerate(values[1:], start=1):
+            total = total + self.linear(index, value)
+        return total if bias is None else total + bias
+
     @abstractmethod
     def linear(self, index: int, value: Tensor) -> Tensor:
         """Return L_index value: (batch, *in_shape) -> (batch, *out_shape), without b."""
