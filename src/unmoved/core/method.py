@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding
@@ -12,6 +13,9 @@ from unmoved.core.problem import Problem
 
 class Method(ABC):
     """Decides problems. Its contract (`unmoved.testing`): never contradict a problem whose answer is known."""
+
+    chunk: ClassVar[int] = 32
+    """How many problems it likes to decide at once; progress and resume are as fine as this."""
 
     @property
     @abstractmethod

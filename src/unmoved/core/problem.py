@@ -40,7 +40,7 @@ class Model(Protocol):
         """Number of output elements at batch size 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Does `prop` hold of `model` for every x' in S(x)? x has the model's `input_shape`, float32 or float64."""
 

@@ -27,7 +27,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A frozen, topologically ordered ONNX graph with one input and one output, read at batch size 1.
 

@@ -59,9 +59,8 @@ class Row:
     """One input's answer: a line of the ledger.
 
     `radius` is the exact rational that is proved ("1/10"), None without proof. `prediction` is the class at x itself
-    (None: abstained). `seconds` is the time of the proof (an equal share of its batch), `check_seconds` that of the check.
-    `certificate` is the id of the bundle, `input` the sha256 of the input's .npy bytes. An attack's row carries
-    `distance`, how far the found witness lies from x in the threat's norm.
+    (None: abstained). `seconds` is the time of the proof (an equal share of its batch), `check_seconds` that of the
+    check. `certificate` is the id of the bundle, `input` the sha256 of the input's .npy bytes.
     """
 
     index: int

@@ -22,8 +22,9 @@ def open_store(url: str | Path, *, create: bool = True) -> Store:
 
 
 def runs(store: Store) -> list[Run]:
-    """Return every run in the store."""
-    return [Run.from_json(store.read("run", name)) for name in store.keys("run")]
+    """Return every run in the store, each once (a run resumed under other names for people is the same run)."""
+    found = (Run.from_json(store.read("run", name)) for name in store.keys("run"))
+    return list({run.id: run for run in found}.values())
 
 
 def rows(store: Store, run: Run) -> list[Row]:

@@ -1,0 +1,75 @@
+"""Certify: ask the method, run the independent check, add provenance; nothing else.
+
+CERTIFIED and FALSIFIED leave this file only after `unmoved_check` has accepted the evidence. What it does not accept is
+UNKNOWN, with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+
+from unmoved_check.check import Checker
+
+from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, Verdict
+from unmoved.record import encode
+
+UNCHECKED_OPERATOR = "unchecked operator"
+
+
+@lru_cache(maxsize=4)
+def _checker(model: bytes) -> Checker:
+    return Checker(model)
+
+
+def certify(
+    problem: Problem, method: Method, budget: Budget | None = None, *, seed: int = 0, unchecked: bool = False
+) -> Certificate:
+    """Return the certificate of one problem: CERTIFIED or FALSIFIED only if the independent checker accepted it.
+
+    `unchecked=True` lets a claim through whose only fault is an operator that the checker does not know yet; it is
+    marked (`Certificate.unchecked`), and every output says so.
+    """
+    return certify_all([problem], method, budget, seed=seed, unchecked=unchecked)[0]
+
+
+def certify_all(
+    problems: Sequence[Problem],
+    method: Method,
+    budget: Budget | None = None,
+    *,
+    seed: int = 0,
+    unchecked: bool = False,
+) -> list[Certificate]:
+    """Return one certificate a problem, in order; the problems share one model and one kind of threat."""
+    findings = method.decide(problems, budget or Budget(), seed)
+    return [examine(problem, found, unchecked=unchecked) for problem, found in zip(problems, findings, strict=True)]
+
+
+def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> Certificate:
+    """Write the finding as a bundle, have the independent checker read it, and keep only what it accepts."""
+    if finding.verdict is Verdict.UNKNOWN:
+        return Certificate(problem, finding, Verdict.UNKNOWN, finding.reason, None)
+    if finding.evidence is None:
+        reason = Reason(Code.UNCHECKED, f"{finding.method} gave no evidence that a checker could replay")
+        return Certificate(problem, finding, Verdict.UNKNOWN, reason, None)
+    manifest, payload = encode(problem, finding, _provenance(finding))
+    outcome = _checker(problem.model.source).check(manifest, payload)
+    check = Check(outcome.accepted, outcome.mode if outcome.accepted else "", str(outcome), outcome.seconds)
+    if outcome.accepted:
+        return Certificate(problem, finding, finding.verdict, None, check, manifest, payload)
+    if outcome.reason.startswith(UNCHECKED_OPERATOR):
+        if unchecked:
+            return Certificate(problem, finding, finding.verdict, None, check, manifest, payload, unchecked=True)
+        remedy = "--unchecked lets it through, marked as unchecked; --method smoothing needs no such operator"
+        reason = Reason(
+            Code.UNCHECKED, f"the checker does not know the {outcome.reason.removeprefix('unchecked ')}", remedy
+        )
+    else:
+        reason = Reason(Code.REJECTED, outcome.reason)
+    return Certificate(problem, finding, Verdict.UNKNOWN, reason, check)
+
+
+def _provenance(finding: Finding) -> dict[str, str]:
+    return {"tool": "unmoved", "version": version("unmoved"), "method": finding.method}

@@ -1,0 +1,178 @@
+"""A whole data set: certify or attack input after input, resume where a run was cut off, keep everything."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from unmoved.certifier import certify_all
+from unmoved.core import Budget, Certificate, Method, Problem, SameClass, Threat, UsageError
+from unmoved.core.threat import AnyFloats
+from unmoved.ir import Network
+from unmoved.record import Row, Run
+from unmoved.record import digest as sha256
+from unmoved.store import Entry, Store, done, row_entry, rows
+from unmoved.threats import Lp
+
+Progress = Callable[[int, int, Sequence[Row]], None]
+"""Called with (inputs done, inputs in all, the rows that are new)."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs (n, *input_shape) float32 and labels (n,) int64, with a name for people."""
+
+    x: AnyFloats
+    y: np.ndarray[Any, np.dtype[np.int64]]
+    name: str = "data"
+
+    @property
+    def digest(self) -> str:
+        """sha256 over shapes and bytes of x and y."""
+        head = f"{self.x.shape}{self.x.dtype}{self.y.shape}".encode()
+        return hashlib.sha256(head + self.x.tobytes() + self.y.tobytes()).hexdigest()
+
+
+def dataset(network: Network, x: object, y: object, name: str = "data") -> Dataset:
+    """Return x and y checked against the model: shapes, finiteness, label range. Raises UsageError."""
+    values, labels = np.asarray(x), np.asarray(y)
+    if values.dtype.kind not in "fiu":
+        raise UsageError("x", f"dtype {values.dtype}", "an array of numbers")
+    if values.ndim == 0 or len(values) == 0:
+        raise UsageError("x", f"shape {values.shape}", "at least one input")
+    wanted = network.input_shape
+    if _squeezed(values.shape[1:]) != _squeezed(wanted):
+        raise UsageError("x", f"inputs of shape {values.shape[1:]}", f"the model's input shape {wanted}")
+    if labels.shape != (len(values),):
+        raise UsageError("y", f"shape {labels.shape}", f"one label an input, shape ({len(values)},)")
+    if labels.dtype.kind not in "iu":
+        raise UsageError("y", f"dtype {labels.dtype}", "integer labels")
+    if not np.isfinite(values).all():
+        raise UsageError("x", "NaN or infinity inside", "finite numbers")
+    wrong = labels[(labels < 0) | (labels >= network.outputs)]
+    if wrong.size:
+        raise UsageError(
+            "y", int(wrong[0]), f"labels from 0 to {network.outputs - 1} (the model has {network.outputs} outputs)"
+        )
+    return Dataset(network.batch(values), labels.astype(np.int64), name)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked of a data set: by which method, against which threat, with which seed.
+
+    `kind` is "certify" or "attack"; `function` "f" or "g". `seconds` bounds the time of one chunk of inputs.
+    """
+
+    network: Network
+    data: Dataset
+    threat: Threat
+    method: Method
+    kind: str = "certify"
+    function: str = "f"
+    seed: int = 0
+    unchecked: bool = False
+    model_name: str = "model"
+    seconds: float = field(default=float("inf"))
+
+    @property
+    def run(self) -> Run:
+        """The run's identity."""
+        size, lp = self.threat.size, self.threat if isinstance(self.threat, Lp) else None
+        return Run(
+            kind=self.kind,
+            model=self.network.digest,
+            model_name=self.model_name,
+            data=self.data.digest,
+            data_name=self.data.name,
+            threat=self.threat.name,
+            eps=None if size is None else str(size),
+            norm=lp.norm if lp else None,
+            clip=(str(lp.clip[0]), str(lp.clip[1])) if lp and lp.clip else None,
+            function=self.function,
+            method=self.method.name,
+            settings=self.method.settings() | ({"seconds": str(self.seconds)} if self.seconds < float("inf") else {}),
+            seed=self.seed,
+            tool=version("unmoved"),
+            unchecked=self.unchecked,
+        )
+
+
+def execute(job: Job, store: Store, *, limit: int | None = None, progress: Progress | None = None) -> list[Row]:
+    """Answer the first `limit` inputs (all, if None) and return their rows; rows already in the store are not redone.
+
+    Each chunk's rows, certificates, inputs and the model are written in one transaction: a run that is killed at any
+    moment resumes with nothing lost and nothing twice.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError("limit", limit, "a number of inputs >= 1")
+    run, total = job.run, min(limit or len(job.data.x), len(job.data.x))
+    store.write(
+        [Entry.of("model", job.network.source), Entry(kind="run", name=sha256(run.to_json()), data=run.to_json())]
+    )
+    finished = done(store, run)
+    todo = [i for i in range(total) if i not in finished]
+    if progress:
+        progress(total - len(todo), total, ())
+    size = job.method.chunk
+    for start in range(0, len(todo), size):
+        fresh = _chunk(job, run, store, todo[start : start + size])
+        if progress:
+            progress(total - len(todo) + min(start + size, len(todo)), total, fresh)
+    return [row for row in rows(store, run) if row.index < total]
+
+
+def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row]:
+    problems = [Problem(job.network, job.data.x[i], job.threat, SameClass(int(job.data.y[i]))) for i in indices]
+    certificates = certify_all(problems, job.method, Budget(job.seconds), seed=job.seed, unchecked=job.unchecked)
+    fresh, entries = [], []
+    for i, certificate in zip(indices, certificates, strict=True):
+        row, parts = _keep(i, int(job.data.y[i]), certificate)
+        fresh.append(row)
+        entries += [*parts, row_entry(run, row)]
+    store.write(entries)
+    return fresh
+
+
+def _keep(index: int, label: int, certificate: Certificate) -> tuple[Row, list[Entry]]:
+    finding, check = certificate.finding, certificate.check
+    image = io.BytesIO()
+    np.save(image, certificate.problem.x, allow_pickle=False)
+    parts = [Entry.of("input", image.getvalue())]
+    row = Row(
+        index=index,
+        label=label,
+        prediction=finding.prediction,
+        verdict=str(certificate.verdict),
+        reason=None if certificate.reason is None else str(certificate.reason),
+        radius=None if certificate.radius is None else str(certificate.radius),
+        margin=finding.margin if finding.margin is not None and math.isfinite(finding.margin) else None,
+        method=finding.method,
+        seconds=finding.seconds,
+        check=None if check is None else check.text,
+        check_mode=None if check is None else check.mode,
+        check_seconds=None if check is None else check.seconds,
+        certificate=None,
+        payload=None,
+        input=parts[0].name,
+        unchecked=certificate.unchecked,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        details=dict(finding.details),
+    )
+    if certificate.manifest is not None and certificate.payload is not None:
+        bundle = [Entry.of("manifest", certificate.manifest), Entry.of("payload", certificate.payload)]
+        row = replace(row, certificate=bundle[0].name, payload=bundle[1].name)
+        parts += bundle
+    return row, parts
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
