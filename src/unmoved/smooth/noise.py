@@ -1,0 +1,56 @@
+"""What a smoothing noise must be able to do: the extension point of this room, one file a noise."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from unmoved.smooth.grid import GridPoint
+from unmoved.smooth.seeds import Stream
+
+
+class Noise(Protocol):
+    """A law of noise on the grid Z/`grid`, of size `scale`, drawn by the sampler called `sampler`.
+
+    The smoothed classifier is g(x) = argmax_c P(f(z) = c), z a noisy copy of x. `kind` is the name in certificates.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The noise's name in a certificate."""
+
+    @property
+    def scale(self) -> Fraction:
+        """The parameter of the law (sigma for Gaussian noise), exactly."""
+
+    @property
+    def grid(self) -> int:
+        """q: noisy copies are multiples of 1/q."""
+
+    @property
+    def sampler(self) -> str:
+        """The identifier of the bit-exact procedure that draws the copies."""
+
+    def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
+        """Return the grid point that stands for the input `x`, and what a radius loses by the move."""
+
+    def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
+        """Write the noisy copies number `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *shape).
+
+        A copy depends on the point, the stream and its number alone: not on the rows asked for, nor on the machine.
+        """
+
+    def worst_case(self, p: float, r: float) -> float:
+        """Return a lower bound of the probability an event of probability >= p keeps when the input moves by <= r."""
+
+    def radius(self, p_low: float, p_high: float) -> float:
+        """Return r, rounded down: a class of probability >= p_low stays ahead of others <= p_high at any distance < r.
+
+        Zero or negative when nothing follows.
+        """
+
+    def deviation(self, samples: int, elements: int) -> Fraction:
+        """Return a bound of the total variation between the law of all numbers drawn and the exact law."""

@@ -1,0 +1,128 @@
+"""Counting votes: f on noisy copies, batch by batch, in memory that does not grow with the number of samples.
+
+The theorems are about a function f of z alone. So a VoteCounter evaluates f in inference mode, without autocast, in
+single precision, and always on batches of one shape: a last, shorter batch is filled up with rows that are already
+there, whose votes are dropped. `same_at_every_position` tests whether a classifier keeps its side: some libraries sum
+in another order at the edge of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmoved.core.errors import UsageError
+from unmoved.smooth.grid import GridPoint
+from unmoved.smooth.noise import Noise
+from unmoved.smooth.seeds import Stream
+
+Classify = Callable[[torch.Tensor], Any]
+"""(B, *shape) float32 tensor -> logits (B, classes), floating, or labels (B,), integers."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How many copies f put in each class; `invalid`: copies whose outputs held a NaN or an infinity (no class's)."""
+
+    counts: tuple[int, ...]
+    invalid: int = 0
+
+    @property
+    def seen(self) -> int:
+        """The number of copies counted."""
+        return sum(self.counts) + self.invalid
+
+
+@dataclass(frozen=True)
+class VoteCounter:
+    """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time."""
+
+    classify: Classify
+    noise: Noise
+    classes: int
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise UsageError("classes", self.classes, "an integer >= 2")
+        if self.batch < 1:
+            raise UsageError("batch", self.batch, "an integer >= 1")
+        module = self.classify
+        if isinstance(module, torch.nn.Module) and any(part.training for part in module.modules()):
+            expected = "a module in evaluation mode (call .eval()): dropout and batch statistics look beyond z"
+            raise UsageError("classifier", f"{type(module).__name__} in training mode", expected)
+
+    def count(
+        self,
+        point: GridPoint,
+        samples: range,
+        *,
+        stream: Stream,
+        start: Votes | None = None,
+        after_batch: Callable[[Votes], None] | None = None,
+    ) -> Votes:
+        """Return `start` plus the votes of the copies whose numbers are in `samples` (step 1).
+
+        To resume after a kill: the last Votes that `after_batch` got, and range(votes.seen, n); the same total, bit for
+        bit, comes out. Any split of a range into ranges may be counted apart and added. Holds one batch of inputs.
+        """
+        if samples.step != 1:
+            raise UsageError("samples", samples, "a range with step 1")
+        tally = np.zeros(self.classes + 1, dtype=np.int64)
+        if start is not None:
+            if len(start.counts) != self.classes:
+                raise UsageError("start", start, f"counts of {self.classes} classes")
+            tally[:] = (*start.counts, start.invalid)
+        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
+        view = rows.numpy()
+        for first in range(samples.start, samples.stop, self.batch):
+            number = min(self.batch, samples.stop - first)
+            self.noise.sample(point, view[:number], stream=stream, first=first)
+            view[number:] = view[0]
+            votes = self._votes(rows)[:number]
+            tally += np.bincount(votes, minlength=self.classes + 1)
+            if after_batch is not None:
+                after_batch(_votes(tally))
+        return _votes(tally)
+
+    def _votes(self, rows: torch.Tensor) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the class of each row, int64 (B,); `classes` stands for a row with a NaN or an infinity."""
+        output = evaluate(self.classify, rows)
+        if output.ndim == 1 and len(output) == len(rows) and not output.is_floating_point():
+            labels = output.to(torch.int64)
+            if bool(((labels < 0) | (labels >= self.classes)).any()):
+                raise UsageError("classifier", "a label out of range", f"labels from 0 to {self.classes - 1}")
+            return np.asarray(labels.cpu().numpy())
+        if output.shape != (len(rows), self.classes) or not output.is_floating_point():
+            shown = f"outputs {output.dtype} {tuple(output.shape)}"
+            raise UsageError("classifier", shown, f"logits ({len(rows)}, {self.classes}) or integer labels")
+        labels = torch.where(torch.isfinite(output).all(dim=1), output.argmax(dim=1), self.classes)
+        return np.asarray(labels.cpu().numpy())
+
+
+def _votes(tally: np.ndarray[Any, np.dtype[np.int64]]) -> Votes:
+    *counts, invalid = tally.tolist()
+    return Votes(tuple(counts), invalid)
+
+
+def evaluate(classify: Classify, rows: torch.Tensor) -> torch.Tensor:
+    """Return the outputs of `classify`, with gradients and autocast off."""
+    with torch.inference_mode(), torch.autocast(rows.device.type, enabled=False):
+        return torch.as_tensor(classify(rows))
+
+
+def same_at_every_position(classify: Classify, row: torch.Tensor, batch: int = 256) -> bool:
+    """Return whether `row` (*shape) gets bit-identical outputs at each place of a batch, whatever stands beside it.
+
+    Tried once with copies of the row alone, and once with the row at every third place among changed rows.
+    """
+    rows = row.expand(batch, *row.shape).contiguous()
+    alone = evaluate(classify, rows)
+    mixed = rows.flip(0) * torch.linspace(0.5, 1.5, batch).reshape(-1, *[1] * row.ndim)
+    mixed[::3] = row
+    among = evaluate(classify, mixed)[::3]
+    return bool((alone == alone[0]).all()) and bool((among == alone[0]).all())
