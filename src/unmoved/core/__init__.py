@@ -6,7 +6,7 @@ from unmoved.core.errors import IntegrityError, LoadError, UnmovedError, Unsuppo
 from unmoved.core.method import Method
 from unmoved.core.problem import Model, Problem
 from unmoved.core.property import Disjunct, LinearProperty, Property, SameClass
-from unmoved.core.rounding import decimal_down, float_down, float_up, rational
+from unmoved.core.rounding import decimal_down, decimal_up, float_down, float_up, rational
 from unmoved.core.threat import Region, Threat
 from unmoved.core.verdict import Code, Guarantee, Reason, Verdict
 
@@ -38,6 +38,7 @@ __all__ = [
     "Verdict",
     "Witness",
     "decimal_down",
+    "decimal_up",
     "float_down",
     "float_up",
     "rational",

@@ -54,12 +54,21 @@ def sum_up(a: Floats, b: Floats | float) -> Floats:
     return np.asarray(np.nextafter(a + b, np.inf))
 
 
-def decimal_down(value: float, digits: int) -> str:
+def decimal_down(value: float | Fraction, digits: int) -> str:
     """Write a number with `digits` decimals, never above its value: a radius is rounded down in print too."""
     if not math.isfinite(value):
         return str(value)
-    scale = 10**digits
-    whole = math.floor(Fraction(value) * scale)
+    return _decimal(math.floor(Fraction(value) * 10**digits), digits)
+
+
+def decimal_up(value: float | Fraction, digits: int) -> str:
+    """Write a number with `digits` decimals, never below its value: an upper bound is rounded up in print too."""
+    if not math.isfinite(value):
+        return str(value)
+    return _decimal(math.ceil(Fraction(value) * 10**digits), digits)
+
+
+def _decimal(whole: int, digits: int) -> str:
     sign = "-" if whole < 0 else ""
-    head, tail = divmod(abs(whole), scale)
+    head, tail = divmod(abs(whole), 10**digits)
     return f"{sign}{head}.{tail:0{digits}d}" if digits else f"{sign}{head}"
