@@ -1,0 +1,28 @@
+"""Models worth certifying: training objectives and the one loop."""
+
+from unmoved.train.architectures import mlp, small_cnn
+from unmoved.train.ibp import Ibp
+from unmoved.train.initialise import default_init, interval_init
+from unmoved.train.loop import Epoch, History, Plan, fit
+from unmoved.train.noise import GaussianNoise
+from unmoved.train.objective import Loss, Measured, Moment, Objective
+from unmoved.train.schedule import ConstantThenCosine, SmoothRamp
+
+__all__ = [
+    "ConstantThenCosine",
+    "Epoch",
+    "GaussianNoise",
+    "History",
+    "Ibp",
+    "Loss",
+    "Measured",
+    "Moment",
+    "Objective",
+    "Plan",
+    "SmoothRamp",
+    "default_init",
+    "fit",
+    "interval_init",
+    "mlp",
+    "small_cnn",
+]
