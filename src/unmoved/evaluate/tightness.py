@@ -1,0 +1,130 @@
+"""Certificate against attack: no attack may succeed inside a certificate, and how wide the gap between them is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+
+from unmoved.evaluate.accuracy import attacked, broken, proved, wrong
+from unmoved.evaluate.results import Results, View, attacks_within
+from unmoved.evaluate.share import Share
+from unmoved.record import Row
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of `tested` pairs (certificate, attack inside it), those in `contradictions` were broken: there must be none.
+
+    A contradiction is the input's index, the certified radius and the attack's eps. For a smoothed classifier, whose
+    certificates and predictions are sampled, each is possible with probability alpha; for f, none is.
+    """
+
+    tested: int
+    contradictions: tuple[tuple[int, Fraction, Fraction], ...]
+
+    @property
+    def agreed(self) -> int:
+        """Certificates that every attack inside them left standing."""
+        return self.tested - len(self.contradictions)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of the inputs at one size: each is counted once, and the counts add up to `total`.
+
+    `proved`; `broken` within this size; `wrong` at x itself; `abstained` there; `open`: neither proved nor broken.
+    """
+
+    radius: Fraction | None
+    proved: int
+    open: int
+    abstained: int
+    broken: int
+    wrong: int
+
+    @property
+    def total(self) -> int:
+        """All inputs."""
+        return self.proved + self.open + self.abstained + self.broken + self.wrong
+
+
+def contradictions(proof: Results, attack: Results) -> tuple[tuple[int, Fraction, Fraction], ...]:
+    """Return the inputs that the attack breaks although they are certified: (index, radius, the attack's eps).
+
+    Broken inside means that the attack was allowed no more than the certified radius, or that its witness lies closer
+    (`distance` in the row's details). Empty when the two runs are not about the same question.
+    """
+    if attack.eps is None or not attacks_within(proof.run, attack.run):
+        return ()
+    theirs = attack.by_index
+    found = []
+    for row in proof.rows:
+        other = theirs.get(row.index)
+        if other is None or other.input != row.input or not row.certified or row.radius is None or not broken(other):
+            continue
+        radius, distance = Fraction(row.radius), other.details.get("distance")
+        closer = isinstance(distance, int | float) and Fraction(distance) < radius
+        if attack.eps <= radius or closer or wrong(other):
+            found.append((row.index, radius, attack.eps))
+    return tuple(found)
+
+
+def agreement(view: View) -> Agreement:
+    """Return how the certificates of a view stand against all its attacks."""
+    tested = 0
+    found: list[tuple[int, Fraction, Fraction]] = []
+    for proof in view.certify:
+        for attack in view.attacks:
+            if attack.eps is None:
+                continue
+            theirs = attack.by_index
+            inside = {
+                row.index
+                for row in proof.rows
+                if row.index in theirs and theirs[row.index].input == row.input and proved(row, attack.eps)
+            }
+            against = contradictions(proof, attack)
+            tested += len(inside | {index for index, _, _ in against})
+            found += against
+    return Agreement(tested, tuple(found))
+
+
+def settled(view: View, radius: Fraction | None) -> Settled:
+    """Return what became of every input of the view at one radius.
+
+    For f the proofs are those of the runs at that eps, for g the radii of the smoothing run; breaks are those of every
+    run of exactly this size. What is wrong at x counts as wrong; what is both proved and broken, as broken.
+    """
+    proofs = proofs_at(view, radius)
+    attacks = view.attacks_at(radius)
+    breaks = (*proofs, *attacks) if view.function == "f" else attacks
+    fallen = {row.index for results in breaks for row in results.rows if broken(row)}
+    asked: dict[int, list[Row]] = {}
+    for results in proofs or attacks:
+        for row in results.rows:
+            asked.setdefault(row.index, []).append(row)
+    fates = Counter(_fate(view, rows, radius or Fraction(0), rows[0].index in fallen) for rows in asked.values())
+    return Settled(radius, **{fate: fates[fate] for fate in ("proved", "open", "abstained", "broken", "wrong")})
+
+
+def _fate(view: View, rows: list[Row], radius: Fraction, fallen: bool) -> str:
+    if any(wrong(row) for row in rows):
+        return "wrong"
+    if fallen:
+        return "broken"
+    if any(proved(row, radius) for row in rows):
+        return "proved"
+    return "abstained" if view.function == "g" and all(row.prediction is None for row in rows) else "open"
+
+
+def proofs_at(view: View, radius: Fraction | None) -> tuple[Results, ...]:
+    """Return the proofs that speak of this radius: for f the runs at that eps, for g every run."""
+    if view.function == "g":
+        return view.certify
+    return tuple(results for results in view.certify if results.eps == radius)
+
+
+def upper_bound(view: View, radius: Fraction | None) -> Share | None:
+    """Return the share that all attacks of this size leave standing; None when there was none."""
+    return attacked(view.attacks_at(radius), proofs_at(view, radius) if view.function == "f" else ())
