@@ -38,10 +38,9 @@ class Tensor:
     def __post_init__(self) -> None:
         if self.dtype not in CODES:
             raise Rejection(f"unknown tensor type {self.dtype!r}")
-        if any(d < 0 for d in self.shape) or len(self.data) != prod(self.shape) * CODES[self.dtype][1]:
-            raise Rejection(
-                f"a {self.dtype} tensor of shape {list(self.shape)} can't have {len(self.data)} bytes"
-            )
+        count = len(self.data)
+        if any(d < 0 for d in self.shape) or count != prod(self.shape) * CODES[self.dtype][1]:
+            raise Rejection(f"a {self.dtype} tensor of shape {list(self.shape)} can't have {count} bytes")
 
     @property
     def size(self) -> int:

@@ -1,0 +1,224 @@
+"""The reference: dual-tree leaves bounded in Python integers, with the standard library only.
+
+Every number is dyadic. Intervals and affine steps are exact; after every ReLU a row's coefficients are rounded in the
+direction that keeps the row a lower bound (`exact_steps.ExactRelu`), and what is not dyadic (the root in a batch
+norm, 1/9, eps = 8/255) is enclosed. There is no error term to forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from math import isqrt
+
+from unmoved_check.exact_numbers import (
+    Form,
+    Interval,
+    ceil_at,
+    floor_at,
+    least_on,
+    scaled_floats,
+    times_power,
+)
+from unmoved_check.exact_steps import ExactRelu, prepared
+from unmoved_check.leaf import Leaf, Split, tight
+from unmoved_check.model.steps import Graph, Maximum, Relu
+from unmoved_check.region import Ball, Region
+
+INPUT_EXP = 128
+"""Rational ends of the input box are rounded outward to multiples of 2^-INPUT_EXP, as are intervals refined by rows."""
+
+
+class ExactEngine:
+    """Lower bounds in integers for one graph."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.steps = [prepared(step, graph.sizes) for step in graph.steps]
+        self.tight = tight(graph)
+
+    def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
+        """For every leaf a rational lower bound, None when region and splits have no point in common.
+
+        `linear`: bounds of ReLU inputs are those of the region, cut by the leaf's own splits for its final row.
+        `interval`: intervals are propagated anew under the leaf's splits; multipliers are not used.
+        """
+        hull = input_hull(region)
+        if hull is None:
+            return [None] * len(leaves)
+        if intermediate == "interval":
+            return [self._interval_leaf(hull, leaf) for leaf in leaves]
+        bounds = self._refined(hull, region)
+        return [self._linear_leaf(bounds, region, leaf) for leaf in leaves]
+
+    def enclose(self, region: Region) -> list[Interval] | None:
+        """Intervals of every value, exact at a single point but for enclosed constants; None when it is empty."""
+        hull = input_hull(region)
+        return None if hull is None else self._intervals(hull, ())
+
+    def least(self, bounds: list[Interval], row: Mapping[int, Fraction], constant: Fraction) -> Fraction:
+        """The least row . y + constant that the intervals allow, through the affine steps before the output."""
+        form = self._start(row, constant)
+        for i in range(len(self.steps) - 1, -1, -1):
+            if isinstance(self.graph.steps[i], Relu | Maximum) or i + 1 not in form.coefs:
+                continue
+            coefs, exp = form.coefs.pop(i + 1)
+            self.steps[i].backward(form, coefs, exp, bounds)
+        for value, (coefs, exp) in form.coefs.items():
+            form.charge(least_on(coefs, bounds[value]), exp + bounds[value].exp)
+        return form.constant
+
+    def _interval_leaf(self, hull: Interval, leaf: Leaf) -> Fraction | None:
+        bounds = self._intervals(hull, leaf.splits)
+        return None if bounds is None else self.least(bounds, leaf.row, leaf.constant)
+
+    def _intervals(self, hull: Interval, splits: Sequence[Split]) -> list[Interval] | None:
+        bounds: list[Interval] = []
+        for value in range(len(self.steps) + 1):
+            fresh = hull if value == 0 else self.steps[value - 1].forward(bounds).compact()
+            cut = clipped(fresh, [s for s in splits if s.value == value])
+            if cut is None:
+                return None
+            bounds.append(cut)
+        return bounds
+
+    def _refined(self, hull: Interval, region: Region) -> list[Interval]:
+        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows."""
+        bounds, done = [hull], set()
+        for step, exact in zip(self.graph.steps, self.steps, strict=True):
+            if isinstance(step, Relu | Maximum) and step.source not in done:
+                value = step.source
+                if region.curved or not self.tight[value]:
+                    bounds[value] = self._rows(bounds, region, value, undecided(step, bounds[value]))
+                    done.add(value)
+            bounds.append(exact.forward(bounds).compact())
+        return bounds
+
+    def _rows(self, bounds: list[Interval], region: Region, value: int, which: Iterable[int]) -> Interval:
+        """The interval of `value`, each element in `which` intersected with what two backward rows say."""
+        found = bounds[value].finer(INPUT_EXP)
+        size = len(found.low)
+        low, high = list(found.low), list(found.high)
+        for i in which:
+            for sign in (1, -1):
+                unit = [0] * size
+                unit[i] = sign
+                least = floor_at(self._walk(Form({value: (unit, 0)}), bounds, region, value, {}), found.exp)
+                if sign > 0:
+                    low[i] = max(low[i], least)
+                else:
+                    high[i] = min(high[i], -least)
+        return Interval(low, high, found.exp)
+
+    def _linear_leaf(self, bounds: list[Interval], region: Region, leaf: Leaf) -> Fraction | None:
+        bounds = list(bounds)
+        for value in {s.value for s in leaf.splits}:
+            cut = clipped(bounds[value], [s for s in leaf.splits if s.value == value])
+            if cut is None:
+                return None
+            bounds[value] = cut
+        form = self._start(leaf.row, leaf.constant)
+        for split in leaf.splits:
+            # weak duality: on z >= 0, row >= row - multiplier * z; on z <= 0, row >= row + multiplier * z
+            numbers, exp = scaled_floats([split.multiplier])
+            coefs = [0] * self.graph.sizes[split.value]
+            coefs[split.index] = -numbers[0] if split.positive else numbers[0]
+            form.add(split.value, coefs, exp)
+        return self._walk(form, bounds, region, len(self.steps), leaf.slopes)
+
+    def _start(self, row: Mapping[int, Fraction], constant: Fraction) -> Form:
+        """The row on the output; a number that is not dyadic was refused where it was read."""
+        exp = max([0, *(r.denominator.bit_length() - 1 for r in row.values())])
+        coefs = [0] * self.graph.outputs
+        for j, r in row.items():
+            coefs[j] = floor_at(r, exp)
+            if times_power(coefs[j], exp) != r:
+                raise ValueError("a row that is not dyadic")
+        form = Form({self.graph.output: (coefs, exp)})
+        form.charge(floor_at(constant, exp + INPUT_EXP), exp + INPUT_EXP)
+        return form
+
+    def _walk(
+        self, form: Form, bounds: list[Interval], region: Region, value: int, slopes: Mapping[int, bytes]
+    ) -> Fraction:
+        """The form's lower bound over the region, walking back from `value` to the input."""
+        for i in range(value - 1, -1, -1):
+            if i + 1 not in form.coefs:
+                continue
+            coefs, exp = form.coefs.pop(i + 1)
+            step = self.steps[i]
+            if isinstance(step, ExactRelu):
+                step.backward(form, coefs, exp, bounds, slopes.get(step.step.source))
+            else:
+                step.backward(form, coefs, exp, bounds)
+        if 0 not in form.coefs:
+            return form.constant
+        coefs, exp = form.coefs[0]
+        best = times_power(least_on(coefs, bounds[0]), exp + bounds[0].exp)
+        if region.ball is not None and region.curved:
+            best = max(best, least_on_ball(coefs, exp, region.ball))
+        return form.constant + best
+
+
+def undecided(step: Relu | Maximum, x: Interval) -> list[int]:
+    """The elements of a non-linear step's input whose better bounds could matter."""
+    if isinstance(step, Relu):
+        return [i for i, (a, b) in enumerate(zip(x.low, x.high, strict=True)) if a < 0 < b]
+    found: set[int] = set()
+    for window in step.windows:
+        best = max(window, key=x.low.__getitem__)
+        rivals = [j for j in window if j != best and x.high[j] > x.low[best]]
+        if rivals:
+            found.update(rivals, (best,))
+    return sorted(found)
+
+
+def clipped(x: Interval, splits: Sequence[Split]) -> Interval | None:
+    """The interval under z_i >= 0 or z_i <= 0; None when nothing is left."""
+    if not splits:
+        return x
+    low, high = list(x.low), list(x.high)
+    for split in splits:
+        i = split.index
+        if split.positive:
+            low[i] = max(low[i], 0)
+        else:
+            high[i] = min(high[i], 0)
+        if low[i] > high[i]:
+            return None
+    return Interval(low, high, x.exp)
+
+
+def input_hull(region: Region) -> Interval | None:
+    """The smallest box, rounded outward to 2^-INPUT_EXP or finer, around the region; None when it is empty."""
+    if region.ball is not None:
+        centre, exp = scaled_floats(region.ball.center)
+        shift = max(INPUT_EXP - exp, 0)
+        exp += shift
+        reach = ceil_at(region.ball.eps, exp)
+        low, high = [(n << shift) - reach for n in centre], [(n << shift) + reach for n in centre]
+    else:
+        if region.box is None:
+            raise ValueError("a region without a ball or a box")
+        size = len(region.box[0])
+        both, exp = scaled_floats((*region.box[0], *region.box[1]))
+        both = [n << max(INPUT_EXP - exp, 0) for n in both]
+        exp = max(exp, INPUT_EXP)
+        low, high = both[:size], both[size:]
+    if region.clip is not None:
+        least, most = floor_at(region.clip[0], exp), ceil_at(region.clip[1], exp)
+        low, high = [max(n, least) for n in low], [min(n, most) for n in high]
+    for cut in region.cuts:
+        if cut.below:
+            high[cut.index] = min(high[cut.index], ceil_at(cut.point, exp))
+        else:
+            low[cut.index] = max(low[cut.index], floor_at(cut.point, exp))
+    return None if any(a > b for a, b in zip(low, high, strict=True)) else Interval(low, high, exp)
+
+
+def least_on_ball(coefs: Sequence[int], exp: int, ball: Ball) -> Fraction:
+    """A lower bound of coefs * 2^-exp . x over an L1 or L2 ball: at the centre, less eps times the dual norm."""
+    centre, centre_exp = scaled_floats(ball.center)
+    middle = times_power(sum(a * c for a, c in zip(coefs, centre, strict=True)), exp + centre_exp)
+    norm = isqrt(sum(a * a for a in coefs)) + 1 if ball.norm == "2" else max(map(abs, coefs), default=0)
+    return middle - ball.eps * times_power(norm, exp)

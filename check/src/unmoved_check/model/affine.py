@@ -1,0 +1,216 @@
+"""Rules for Gemm, MatMul, Conv, BatchNormalization and arithmetic with constants."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from fractions import Fraction
+from math import isqrt, prod
+
+from unmoved_check.model.builder import ONE, ZERO, Builder, Value, Variable, exact
+from unmoved_check.model.constant import Constant, float32
+from unmoved_check.model.folding import arithmetic
+from unmoved_check.model.movement import expanded, reshaped, transposed
+from unmoved_check.model.reader import Node
+from unmoved_check.model.steps import Bracket, Conv, Dense
+from unmoved_check.model.windows import Geometry
+from unmoved_check.outcome import Rejection
+
+BITS = 100
+"""Irrational constants are enclosed to this many bits."""
+
+
+def shifted(build: Builder, x: Variable, constant: Constant, factor: Fraction = Fraction(1)) -> Variable:
+    """X + factor * constant, with broadcasting."""
+    pairs, which = table([(ONE, exact(factor * v)) for v in constant.rationals()])
+    return build.scaled(x, pairs, reshaped(which, constant.shape))
+
+
+def table(pairs: Sequence[tuple[Bracket, Bracket]]) -> tuple[list[tuple[Bracket, Bracket]], Constant]:
+    """The distinct pairs, and for each of `pairs` which one it is."""
+    seen: dict[tuple[Bracket, Bracket], int] = {}
+    which = [seen.setdefault(pair, len(seen)) for pair in pairs]
+    return list(seen), Constant("int", (len(which),), which)
+
+
+def dense(build: Builder, x: Variable, weights: array[float], outer: int) -> Variable:
+    """X @ W^T over the last axis of x, W of shape (outer, inner) row-major."""
+    inner = x.shape[-1]
+    if len(weights) != inner * outer:
+        raise Rejection(f"model: a product of {list(x.shape)} with {len(weights)} weights")
+    shape = (*x.shape[:-1], outer)
+    return build.emit(Dense(x.value, prod(shape[:-1]), inner, outer, weights), shape)
+
+
+def gemm(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX Gemm with a constant B and C."""
+    x, weight = inputs[:2]
+    bias = inputs[2] if len(inputs) > 2 else None
+    if not isinstance(x, Variable) or not isinstance(weight, Constant) or isinstance(bias, Variable):
+        raise node.refuse("with a variable B or C")
+    if len(x.shape) != 2 or len(weight.shape) != 2:
+        raise Rejection("model: Gemm of tensors that are no matrices")
+    if node.integer("transA", 0):
+        x = build.moved([x], transposed(x.places(), None))
+    weights = weight.weights()
+    inner, outer = weight.shape[::-1] if node.integer("transB", 0) else weight.shape
+    if inner != x.shape[1]:
+        raise Rejection("model: Gemm of matrices that don't fit")
+    if not node.integer("transB", 0):
+        weights = _columns(weights, outer)
+    y = dense(build, x, weights, outer)
+    alpha = Fraction(node.real("alpha", 1.0))
+    y = build.stretched(y, alpha) if alpha != 1 else y
+    if bias is None:
+        return y
+    return shifted(build, y, expanded(bias, y.shape), Fraction(node.real("beta", 1.0)))
+
+
+def _columns(weights: array[float], columns: int) -> array[float]:
+    """A row-major matrix transposed."""
+    found = array("d")
+    for c in range(columns):
+        found.extend(weights[c::columns])
+    return found
+
+
+def matmul(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX MatMul of a variable with a constant matrix on either side."""
+    left, right = inputs
+    if isinstance(left, Variable) and isinstance(right, Constant):
+        if len(right.shape) not in (1, 2) or not left.shape or left.shape[-1] != right.shape[0]:
+            raise node.refuse("with a constant that is no fitting matrix")
+        outer = right.shape[1] if len(right.shape) == 2 else 1
+        y = dense(build, left, _columns(right.weights(), outer), outer)
+        return y if len(right.shape) == 2 else Variable(y.value, y.shape[:-1])
+    if isinstance(left, Constant) and isinstance(right, Variable):
+        return _left_matmul(build, node, left, right)
+    raise node.refuse("of two variables")
+
+
+def _left_matmul(build: Builder, node: Node, left: Constant, right: Variable) -> Variable:
+    """W @ x = (x^T W^T)^T over the last two axes."""
+    if len(left.shape) != 2 or not right.shape or left.shape[1] != right.shape[max(len(right.shape) - 2, 0)]:
+        raise node.refuse("with a constant that is no fitting matrix")
+    if len(right.shape) == 1:
+        return dense(build, right, left.weights(), left.shape[0])
+    rank = len(right.shape)
+    swap = [*range(rank - 2), rank - 1, rank - 2]
+    turned = build.moved([right], transposed(right.places(), swap))
+    y = dense(build, turned, left.weights(), left.shape[0])
+    return build.moved([y], transposed(y.places(), swap))
+
+
+def conv(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX Conv with a constant kernel and bias."""
+    x, weight = inputs[:2]
+    bias = inputs[2] if len(inputs) > 2 else None
+    if not isinstance(x, Variable) or not isinstance(weight, Constant) or isinstance(bias, Variable):
+        raise node.refuse("with a variable kernel")
+    groups = node.integer("group", 1)
+    rank = len(x.shape)
+    if rank < 3 or len(weight.shape) != rank or x.shape[0] != 1 or groups < 1:
+        raise Rejection("model: Conv of tensors that don't fit")
+    out, per_group, *kernel = weight.shape
+    if out % groups or x.shape[1] != per_group * groups or (node.integers("kernel_shape") or kernel) != kernel:
+        raise Rejection("model: Conv of tensors that don't fit")
+    geometry = Geometry.of(node, x.shape[2:], tuple(kernel))
+    step = Conv(
+        x.value,
+        x.shape[1],
+        x.shape[2:],
+        out,
+        geometry.out,
+        geometry.kernel,
+        geometry.strides,
+        geometry.dilations,
+        geometry.pads,
+        groups,
+        weight.weights(),
+    )
+    y = build.emit(step, (1, out, *geometry.out))
+    if bias is None:
+        return y
+    if bias.shape != (out,):
+        raise Rejection("model: Conv bias of a wrong shape")
+    return shifted(build, y, reshaped(bias, (out, *(1,) * (rank - 2))))
+
+
+def batch_normalization(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """Scale * (x - mean) / sqrt(var + epsilon) + bias, the root enclosed to `BITS` bits."""
+    x, *rest = inputs
+    if node.integer("training_mode", 0):
+        raise node.refuse("in training mode")
+    constants = [c for c in rest if isinstance(c, Constant)]
+    if not isinstance(x, Variable) or len(constants) != 4 or len(x.shape) < 2:
+        raise node.refuse("with variable statistics")
+    if any(c.shape != (x.shape[1],) for c in constants):
+        raise Rejection("model: BatchNormalization of a wrong shape")
+    epsilon = Fraction(node.real("epsilon", float32(1e-5)))
+    pairs = []
+    for scale, bias, mean, var in zip(*(c.rationals() for c in constants), strict=True):
+        low, high = inverse_root(var + epsilon)
+        s = (scale * low, scale * high) if scale >= 0 else (scale * high, scale * low)
+        ends = (bias - mean * s[0], bias - mean * s[1])
+        pairs.append((s, (min(ends), max(ends))))
+    distinct, which = table(pairs)
+    return build.scaled(x, distinct, reshaped(which, (x.shape[1], *(1,) * (len(x.shape) - 2))))
+
+
+def inverse_root(value: Fraction) -> Bracket:
+    """Rationals on both sides of 1 / sqrt(value), relatively 2^-BITS apart; equal when the root is rational."""
+    if value <= 0:
+        raise Rejection("model: BatchNormalization of a variance that is not positive")
+    p, q = value.numerator, value.denominator
+    rp, rq = isqrt(p), isqrt(q)
+    if rp * rp == p and rq * rq == q:
+        return exact(Fraction(rq, rp))
+    shift = max(2 * BITS + p.bit_length() - q.bit_length(), 0) + 2
+    shift += shift % 2
+    scaled = (q << shift) // p
+    low = isqrt(scaled)
+    unit = 1 << shift // 2
+    return (Fraction(low, unit), Fraction(low + 1, unit))
+
+
+def add(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """Add and Sub of variables and constants."""
+    left, right = inputs
+    sign = 1 if node.op == "Add" else -1
+    if isinstance(left, Variable) and isinstance(right, Variable):
+        return build.added(left, right, sign)
+    if isinstance(left, Variable) and isinstance(right, Constant):
+        return shifted(build, left, right, Fraction(sign))
+    if isinstance(left, Constant) and isinstance(right, Variable):
+        return shifted(build, right if sign > 0 else build.stretched(right, Fraction(-1)), left)
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return arithmetic(node, left, right)
+    raise node.refuse("with a missing input")
+
+
+def multiply(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """Mul by a constant, and Div of a variable by a constant."""
+    left, right = inputs
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return arithmetic(node, left, right)
+    if isinstance(left, Constant) and isinstance(right, Variable) and node.op == "Mul":
+        left, right = right, left
+    if not isinstance(left, Variable) or not isinstance(right, Constant):
+        raise node.refuse("by a variable")
+    factors = right.rationals()
+    if node.op == "Div":
+        if 0 in factors:
+            raise Rejection("model: division by zero")
+        factors = [1 / f for f in factors]
+    pairs, which = table([(exact(f), ZERO) for f in factors])
+    return build.scaled(left, pairs, reshaped(which, right.shape))
+
+
+def negative(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX Neg."""
+    (x,) = inputs
+    if isinstance(x, Variable):
+        return build.stretched(x, Fraction(-1))
+    if x is None:
+        raise node.refuse("with a missing input")
+    return Constant(x.kind, x.shape, [-v for v in x.values])

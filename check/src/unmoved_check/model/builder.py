@@ -1,0 +1,89 @@
+"""The graph under construction: what every rule of the lowering is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import prod
+
+from unmoved_check.model.constant import Constant
+from unmoved_check.model.movement import broadcast, expanded
+from unmoved_check.model.steps import Bracket, Relu, Scale, Select, Step, Sum
+
+ONE: Bracket = (Fraction(1), Fraction(1))
+ZERO: Bracket = (Fraction(0), Fraction(0))
+MOST_ELEMENTS = 1 << 26
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A tensor that depends on the input: the value that holds its numbers, row-major, and its shape."""
+
+    value: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def places(self) -> Constant:
+        """0, 1, 2, ... in this shape: apply a movement to it and read where each element came from."""
+        return Constant("int", self.shape, range(self.size))
+
+
+Value = Variable | Constant
+
+
+@dataclass
+class Builder:
+    """Steps so far."""
+
+    opset: int
+    steps: list[Step] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def emit(self, step: Step, shape: Sequence[int]) -> Variable:
+        """The new value that `step` makes."""
+        self.steps.append(step)
+        self.sizes.append(prod(shape))
+        return Variable(len(self.steps), tuple(shape))
+
+    def moved(self, variables: Sequence[Variable], where: Constant, fill: tuple[Fraction, ...] = ()) -> Variable:
+        """The elements of the variables, laid end to end, at the places `where` (negative: from `fill`)."""
+        which = where.integers()
+        if len(variables) == 1 and not fill and which == list(range(variables[0].size)):
+            return Variable(variables[0].value, where.shape)
+        return self.emit(Select(tuple(v.value for v in variables), which, fill), where.shape)
+
+    def scaled(self, x: Variable, pairs: Sequence[tuple[Bracket, Bracket]], which: Constant) -> Variable:
+        """pairs[k][0] * x + pairs[k][1] with k = `which` broadcast against x."""
+        shape = broadcast(x.shape, which.shape)
+        x = self.expanded(x, shape)
+        if all(pair == (ONE, ZERO) for pair in pairs):
+            return x
+        return self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers()), shape)
+
+    def stretched(self, x: Variable, factor: Fraction, shift: Fraction = Fraction(0)) -> Variable:
+        """Factor * x + shift for two numbers."""
+        return self.scaled(x, [((factor, factor), (shift, shift))], Constant("int", (), [0]))
+
+    def expanded(self, x: Variable, shape: tuple[int, ...]) -> Variable:
+        """X broadcast to `shape`."""
+        return x if x.shape == shape else self.moved([x], expanded(x.places(), shape))
+
+    def added(self, left: Variable, right: Variable, sign: int = 1) -> Variable:
+        """Left + sign * right, with broadcasting."""
+        shape = broadcast(left.shape, right.shape)
+        left, right = self.expanded(left, shape), self.expanded(right, shape)
+        return self.emit(Sum(left.value, right.value, sign), shape)
+
+    def relu(self, x: Variable) -> Variable:
+        """max(x, 0)."""
+        return self.emit(Relu(x.value), x.shape)
+
+
+def exact(number: Fraction) -> Bracket:
+    """A rational as a bracket."""
+    return (number, number)

@@ -1,0 +1,189 @@
+"""Operators on constants, evaluated exactly: what exporters leave of shape computations and of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import prod
+
+from unmoved_check.model.constant import Constant, Kind, Number, float32
+from unmoved_check.model.movement import axis, broadcast, expanded
+from unmoved_check.model.reader import Attribute, Node
+from unmoved_check.outcome import Rejection
+
+
+def constant_node(node: Node) -> Constant:
+    """ONNX Constant."""
+    if len(node.attributes) != 1:
+        raise node.refuse("without exactly one value")
+    ((name, value),) = node.attributes.items()
+    if name == "value" and isinstance(value, Constant):
+        return value
+    kinds: dict[str, tuple[Kind, bool]] = {
+        "value_int": ("int", True),
+        "value_float": ("float", True),
+        "value_ints": ("int", False),
+        "value_floats": ("float", False),
+    }
+    if name not in kinds:
+        raise node.refuse(f"with {name}")
+    kind, single = kinds[name]
+    numbers = _numbers(node, value, single)
+    if any(type(v) is not (int if kind == "int" else float) for v in numbers):
+        raise node.refuse(f"with a broken {name}")
+    return Constant(kind, () if single else (len(numbers),), numbers)
+
+
+def _numbers(node: Node, value: Attribute, single: bool) -> list[Number]:
+    if isinstance(value, int | float) and single:
+        return [value]
+    if isinstance(value, list) and not single:
+        return list(value)
+    raise node.refuse("with a broken value")
+
+
+def constant_of_shape(node: Node, shape: Sequence[int]) -> Constant:
+    """ONNX ConstantOfShape."""
+    value = node.attributes.get("value", Constant("float", (1,), [0.0]))
+    if not isinstance(value, Constant) or any(d < 0 for d in shape) or prod(shape) > 1 << 26:
+        raise node.refuse("with a broken value or shape")
+    return Constant(value.kind, tuple(shape), [value.single()] * prod(shape))
+
+
+def range_node(start: int, limit: int, step: int) -> Constant:
+    """ONNX Range on integers."""
+    if step == 0 or abs(limit - start) > 1 << 20:
+        raise Rejection("model: Range with step 0 or too long")
+    numbers = list(range(start, limit, step))
+    return Constant("int", (len(numbers),), numbers)
+
+
+def cast(node: Node, constant: Constant) -> Constant:
+    """ONNX Cast where it changes no number: to float32/64 from what they hold exactly, to integers from integers."""
+    target = node.integer("to", 0)
+    if target in (6, 7) and constant.kind in ("int", "bool"):
+        values = [int(v) for v in constant.values]
+        if target == 6 and any(not -(1 << 31) <= v < 1 << 31 for v in values):
+            raise node.refuse("that overflows")
+        return Constant("int", constant.shape, values)
+    if target == 9 and constant.kind in ("int", "bool"):
+        return Constant("bool", constant.shape, [int(v != 0) for v in constant.values])
+    if target in (1, 11):
+        if constant.kind != "float" and any(abs(int(v)) > 1 << 24 for v in constant.values):
+            raise node.refuse("that rounds")
+        if constant.kind == "float" and target == 1:
+            return _as_float32(node, constant)
+        return Constant("float", constant.shape, [float(v) for v in constant.values])
+    raise node.refuse(f"of {constant.kind} to type {target}")
+
+
+def _as_float32(node: Node, constant: Constant) -> Constant:
+    try:
+        rounds = any(Fraction(float32(float(v))) != Fraction(v) for v in constant.values)
+    except (OverflowError, ValueError):
+        raise node.refuse("of NaN or infinity") from None
+    if rounds:
+        raise node.refuse("that rounds")
+    return constant
+
+
+def arithmetic(node: Node, left: Constant, right: Constant) -> Constant:
+    """Add, Sub, Mul, Div on two constants with broadcasting; floats as exact rationals, integers truncating."""
+    if left.kind != right.kind or left.kind == "bool":
+        raise node.refuse("on mixed types")
+    shape = broadcast(left.shape, right.shape)
+    if prod(shape) > 1 << 20:
+        raise node.refuse("on too large constants")
+    left, right = expanded(left, shape), expanded(right, shape)
+    if left.kind == "int":
+        table = _INTEGER
+        pairs = zip(left.integers(), right.integers(), strict=True)
+        values: list[Number] = [_in_int64(node, table[node.op](a, b)) for a, b in pairs]
+    else:
+        exact = zip(left.rationals(), right.rationals(), strict=True)
+        values = [_RATIONAL[node.op](a, b) for a, b in exact]
+    return Constant(left.kind, shape, values)
+
+
+def _in_int64(node: Node, value: int) -> int:
+    if not -(1 << 63) <= value < 1 << 63:
+        raise node.refuse("that overflows")
+    return value
+
+
+def _truncating(a: int, b: int) -> int:
+    if b == 0:
+        raise Rejection("model: division by zero")
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def _exact_quotient(a: Fraction, b: Fraction) -> Fraction:
+    if b == 0:
+        raise Rejection("model: division by zero")
+    return a / b
+
+
+_INTEGER: dict[str, Callable[[int, int], int]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Div": _truncating,
+}
+_RATIONAL: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Div": _exact_quotient,
+}
+
+
+def compare(node: Node, left: Constant, right: Constant) -> Constant:
+    """Equal on integer constants, with broadcasting."""
+    shape = broadcast(left.shape, right.shape)
+    pairs = zip(expanded(left, shape).integers(), expanded(right, shape).integers(), strict=True)
+    return Constant("bool", shape, [int(a == b) for a, b in pairs])
+
+
+def where(condition: Constant, left: Constant, right: Constant) -> Constant:
+    """Where on three constants, with broadcasting."""
+    if condition.kind != "bool" or left.kind != right.kind:
+        raise Rejection("model: Where on wrong types")
+    shape = broadcast(condition.shape, broadcast(left.shape, right.shape))
+    parts = [expanded(c, shape).values for c in (condition, left, right)]
+    return Constant(left.kind, shape, [a if c else b for c, a, b in zip(*parts, strict=True)])
+
+
+def product(node: Node, constant: Constant) -> Constant:
+    """ReduceProd of a one-dimensional integer constant, as exporters use it on shapes."""
+    if len(constant.shape) != 1 or node.integers("axes") not in (None, [0]):
+        raise node.refuse("of more than one dimension")
+    shape = (1,) if node.integer("keepdims", 1) else ()
+    return Constant("int", shape, [_in_int64(node, prod(constant.integers()))])
+
+
+def dims(node: Node, shape: tuple[int, ...]) -> Constant:
+    """ONNX Shape, with start and end (opset 15)."""
+    rank = len(shape)
+    start, end = node.integer("start", 0), node.integer("end", rank)
+    start, end = (min(max(v + rank if v < 0 else v, 0), rank) for v in (start, end))
+    return Constant("int", (max(end - start, 0),), list(shape[start:end]))
+
+
+def squeezed(shape: tuple[int, ...], axes: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape after Squeeze."""
+    if axes is None:
+        return tuple(d for d in shape if d != 1)
+    gone = {axis(a, len(shape)) for a in axes}
+    if any(shape[a] != 1 for a in gone) or len(gone) != len(axes):
+        raise Rejection(f"model: Squeeze of axes {list(axes)} from {list(shape)}")
+    return tuple(d for i, d in enumerate(shape) if i not in gone)
+
+
+def unsqueezed(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape after Unsqueeze."""
+    rank = len(shape) + len(axes)
+    new = {axis(a, rank) for a in axes}
+    if len(new) != len(axes):
+        raise Rejection("model: Unsqueeze names an axis twice")
+    left = iter(shape)
+    return tuple(1 if i in new else next(left) for i in range(rank))

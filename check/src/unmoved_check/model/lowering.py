@@ -1,0 +1,128 @@
+"""From ONNX nodes to steps: one table of rules, one walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from unmoved_check.model import affine, pooling, shaping
+from unmoved_check.model.builder import MOST_ELEMENTS, Builder, Value, Variable
+from unmoved_check.model.reader import Node, Source
+from unmoved_check.model.steps import Graph
+from unmoved_check.outcome import Rejection
+
+Rule = Callable[[Builder, Node, list[Value | None]], Value]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule, how many inputs it takes (least, most), and the attributes it understands."""
+
+    rule: Rule
+    least: int
+    most: int
+    attributes: frozenset[str]
+
+
+def _entry(rule: Rule, inputs: tuple[int, int], attributes: str = "") -> Entry:
+    return Entry(rule, *inputs, frozenset(attributes.split()))
+
+
+_WINDOW = "auto_pad dilations kernel_shape pads strides"
+
+RULES: dict[str, Entry] = {
+    "Add": _entry(affine.add, (2, 2)),
+    "AveragePool": _entry(pooling.average_pool, (1, 1), f"{_WINDOW} ceil_mode count_include_pad"),
+    "BatchNormalization": _entry(affine.batch_normalization, (5, 5), "epsilon momentum training_mode"),
+    "Cast": _entry(shaping.cast, (1, 1), "to saturate"),
+    "Clip": _entry(pooling.clip, (1, 3), "min max"),
+    "Concat": _entry(shaping.concat, (1, 1 << 20), "axis"),
+    "Constant": _entry(shaping.constant, (0, 0), "value value_int value_ints value_float value_floats"),
+    "ConstantOfShape": _entry(shaping.constant_of_shape, (1, 1), "value"),
+    "Conv": _entry(affine.conv, (2, 3), f"{_WINDOW} group"),
+    "Div": _entry(affine.multiply, (2, 2)),
+    "Dropout": _entry(shaping.dropout, (1, 3), "ratio seed"),
+    "Equal": _entry(shaping.equal, (2, 2)),
+    "Expand": _entry(shaping.expand, (2, 2)),
+    "Flatten": _entry(shaping.flatten, (1, 1), "axis"),
+    "Gather": _entry(shaping.gather, (2, 2), "axis"),
+    "Gemm": _entry(affine.gemm, (2, 3), "alpha beta transA transB"),
+    "GlobalAveragePool": _entry(pooling.global_average_pool, (1, 1)),
+    "Identity": _entry(shaping.identity, (1, 1)),
+    "LeakyRelu": _entry(pooling.leaky_relu, (1, 1), "alpha"),
+    "MatMul": _entry(affine.matmul, (2, 2)),
+    "MaxPool": _entry(pooling.max_pool, (1, 1), f"{_WINDOW} ceil_mode storage_order"),
+    "Mul": _entry(affine.multiply, (2, 2)),
+    "Neg": _entry(affine.negative, (1, 1)),
+    "Pad": _entry(shaping.pad, (1, 4), "mode pads value"),
+    "Range": _entry(shaping.range_node, (3, 3)),
+    "ReduceMean": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
+    "ReduceProd": _entry(shaping.reduce_prod, (1, 1), "axes keepdims"),
+    "ReduceSum": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
+    "Relu": _entry(pooling.relu, (1, 1)),
+    "Reshape": _entry(shaping.reshape, (2, 2), "allowzero"),
+    "Shape": _entry(shaping.shape_node, (1, 1), "start end"),
+    "Size": _entry(shaping.size, (1, 1)),
+    "Slice": _entry(shaping.slice_node, (1, 5), "starts ends axes"),
+    "Squeeze": _entry(shaping.squeeze, (1, 2), "axes"),
+    "Sub": _entry(affine.add, (2, 2)),
+    "Transpose": _entry(shaping.transpose, (1, 1), "perm"),
+    "Unsqueeze": _entry(shaping.unsqueeze, (1, 2), "axes"),
+    "Where": _entry(shaping.where, (3, 3)),
+}
+
+
+def lower(source: Source) -> Graph:
+    """The steps of everything the first output depends on; Rejection("unchecked operator X") for an X we don't know."""
+    if prod(source.input_shape) > MOST_ELEMENTS:
+        raise Rejection("model: the input is too large")
+    build = Builder(source.opset, sizes=[prod(source.input_shape)])
+    known: dict[str, Value] = dict(source.constants)
+    known[source.input] = Variable(0, source.input_shape)
+    relu_inputs: dict[str, int] = {}
+    for node in _needed(source):
+        entry = RULES.get(node.op)
+        if entry is None:
+            raise Rejection(f"unchecked operator {node.op}")
+        strange = set(node.attributes) - entry.attributes
+        if strange or not entry.least <= len(node.inputs) <= entry.most:
+            raise node.refuse(f"with attributes {sorted(strange)} and {len(node.inputs)} inputs")
+        inputs = [_lookup(known, name) for name in node.inputs]
+        if node.op == "Relu" and isinstance(inputs[0], Variable):
+            relu_inputs[node.inputs[0]] = inputs[0].value
+        result = entry.rule(build, node, inputs)
+        if not node.outputs or prod(result.shape) > MOST_ELEMENTS:
+            raise node.refuse("without an output, or with too large a one")
+        known[node.outputs[0]] = result
+    output = _lookup(known, source.output)
+    if not isinstance(output, Variable):
+        raise Rejection("model: the output does not depend on the input")
+    return Graph(
+        source.input,
+        source.input_shape,
+        source.output,
+        output.value,
+        tuple(build.steps),
+        tuple(build.sizes),
+        relu_inputs,
+    )
+
+
+def _needed(source: Source) -> list[Node]:
+    """The nodes that the output depends on, in order."""
+    wanted = {source.output}
+    nodes = []
+    for node in reversed(source.nodes):
+        if wanted.intersection(node.outputs):
+            wanted.update(filter(None, node.inputs))
+            nodes.append(node)
+    return nodes[::-1]
+
+
+def _lookup(known: dict[str, Value], name: str) -> Value | None:
+    if not name:
+        return None
+    if name not in known:
+        raise Rejection(f"model: {name!r} is an output that the checker doesn't compute")
+    return known[name]

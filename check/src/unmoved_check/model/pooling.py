@@ -1,0 +1,157 @@
+"""Rules for pools, reductions and the piecewise-linear activations."""
+
+from __future__ import annotations
+
+from array import array
+from fractions import Fraction
+from math import inf, prod
+
+from unmoved_check.model.affine import dense, table
+from unmoved_check.model.builder import ZERO, Builder, Value, Variable, exact
+from unmoved_check.model.constant import Constant, Number, float32
+from unmoved_check.model.movement import axis, reshaped, transposed
+from unmoved_check.model.reader import Node
+from unmoved_check.model.steps import Conv, Maximum
+from unmoved_check.model.windows import Geometry
+from unmoved_check.outcome import Rejection
+
+
+def _variable(node: Node, value: Value | None) -> Variable:
+    if not isinstance(value, Variable):
+        raise node.refuse("of a constant")
+    return value
+
+
+def _geometry(node: Node, x: Variable) -> Geometry:
+    kernel = node.integers("kernel_shape")
+    if kernel is None or len(x.shape) < 3 or x.shape[0] != 1:
+        raise Rejection(f"model: {node.op} without a kernel, or of a tensor without space")
+    return Geometry.of(node, x.shape[2:], tuple(kernel))
+
+
+def max_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX MaxPool; padding never wins."""
+    x = _variable(node, inputs[0])
+    geometry = _geometry(node, x)
+    inside = geometry.inside()
+    if not all(inside):
+        raise node.refuse("with a window of padding only")
+    block = prod(x.shape[2:])
+    windows = tuple(tuple(c * block + i for i in w) for c in range(x.shape[1]) for w in inside)
+    return build.emit(Maximum(x.value, windows), (1, x.shape[1], *geometry.out))
+
+
+def average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX AveragePool: the sum of each window, over how many numbers it has."""
+    x = _variable(node, inputs[0])
+    geometry = _geometry(node, x)
+    if node.integer("count_include_pad", 0):
+        if geometry.overhang:
+            raise node.refuse("with count_include_pad and a window behind the padding")
+        counts = [prod(geometry.kernel)] * prod(geometry.out)
+    else:
+        counts = [len(w) for w in geometry.inside()]
+    if 0 in counts:
+        raise node.refuse("with a window of padding only")
+    return _mean(build, x, geometry, counts)
+
+
+def global_average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX GlobalAveragePool."""
+    x = _variable(node, inputs[0])
+    if len(x.shape) < 3 or x.shape[0] != 1:
+        raise Rejection("model: GlobalAveragePool of a tensor without space")
+    space = x.shape[2:]
+    ones = (1,) * len(space)
+    geometry = Geometry(space, ones, space, ones, ones, (0,) * len(space), False)
+    return _mean(build, x, geometry, [prod(space)])
+
+
+def _mean(build: Builder, x: Variable, geometry: Geometry, counts: list[int]) -> Variable:
+    channels = x.shape[1]
+    step = Conv(
+        x.value,
+        channels,
+        geometry.space,
+        channels,
+        geometry.out,
+        geometry.kernel,
+        geometry.strides,
+        geometry.dilations,
+        geometry.pads,
+        channels,
+        array("d", [1.0]) * (channels * prod(geometry.kernel)),
+    )
+    total = build.emit(step, (1, channels, *geometry.out))
+    pairs, which = table([(exact(Fraction(1, n)), ZERO) for n in counts])
+    return build.scaled(total, pairs, reshaped(which, geometry.out))
+
+
+def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ReduceSum and ReduceMean over constant axes."""
+    x = _variable(node, inputs[0])
+    given = inputs[1] if len(inputs) > 1 else None
+    axes = given.integers() if isinstance(given, Constant) else node.integers("axes")
+    if isinstance(given, Variable):
+        raise node.refuse("over variable axes")
+    rank = len(x.shape)
+    if not axes:
+        if node.integer("noop_with_empty_axes", 0):
+            return x
+        axes = list(range(rank))
+    gone = sorted({axis(a, rank) for a in axes})
+    kept = [a for a in range(rank) if a not in gone]
+    moved = build.moved([x], transposed(x.places(), kept + gone))
+    count = prod(x.shape[a] for a in gone)
+    flat = Variable(moved.value, (prod(x.shape[a] for a in kept), count))
+    y = dense(build, flat, array("d", [1.0]) * count, 1)
+    if node.op == "ReduceMean":
+        y = build.stretched(y, Fraction(1, count))
+    if node.integer("keepdims", 1):
+        return Variable(y.value, tuple(1 if a in gone else d for a, d in enumerate(x.shape)))
+    return Variable(y.value, tuple(x.shape[a] for a in kept))
+
+
+def relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX Relu."""
+    return build.relu(_variable(node, inputs[0]))
+
+
+def leaky_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """Slope * x + (1 - slope) * relu(x): the same chord and the same lower lines as of LeakyRelu itself."""
+    x = _variable(node, inputs[0])
+    slope = Fraction(node.real("alpha", float32(0.01)))
+    if not 0 <= slope < 1:
+        raise node.refuse("with a slope outside [0, 1)")
+    return build.added(build.stretched(x, slope), build.stretched(build.relu(x), 1 - slope))
+
+
+def clip(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """Low + relu(x - low), then high - relu(high - x)."""
+    x = _variable(node, inputs[0])
+    low, high = _clip_bounds(build, node, inputs)
+    if low is not None and high is not None and low > high:
+        raise node.refuse("with min > max")
+    if low is not None:
+        x = build.stretched(build.relu(build.stretched(x, Fraction(1), -low)), Fraction(1), low)
+    if high is not None:
+        x = build.stretched(build.relu(build.stretched(x, Fraction(-1), high)), Fraction(-1), high)
+    return x
+
+
+def _clip_bounds(build: Builder, node: Node, inputs: list[Value | None]) -> tuple[Fraction | None, Fraction | None]:
+    largest = (2.0 - 2.0**-23) * 2.0**127
+    ends: list[Number] = [-inf, inf]
+    if build.opset < 11:
+        ends = [node.real("min", -largest), node.real("max", largest)]
+    else:
+        for place, value in enumerate(inputs[1:3]):
+            if isinstance(value, Variable):
+                raise node.refuse("with a variable bound")
+            if value is not None:
+                ends[place] = value.single()
+    if any(e != e for e in ends) or ends[0] == inf or ends[1] == -inf:
+        raise node.refuse("with a broken bound")
+    low = None if ends[0] == -inf else Fraction(ends[0])
+    high = None if ends[1] == inf else Fraction(ends[1])
+    return low, high

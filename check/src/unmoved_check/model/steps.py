@@ -1,0 +1,118 @@
+"""The lowered graph: seven kinds of step on flat vectors, at batch size 1, with exact constants.
+
+Value 0 is the input; step i makes value i + 1. Everything is affine but `Relu` and `Maximum`; Clip and LeakyRelu
+are compositions of Relu, average pooling is a convolution with ones, and what only renames costs no step.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+Bracket = tuple[Fraction, Fraction]
+"""A real number between two rationals (equal when the number is rational)."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y[r, n] = sum over k of weights[n * inner + k] * x[r, k], r < rows."""
+
+    source: int
+    rows: int
+    inner: int
+    outer: int
+    weights: array[float]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Grouped, dilated, strided cross-correlation of any number of spatial dimensions, zero padding, no bias.
+
+    weights[o, c, taps...] flat, c < channels_in / groups. Padding behind the image is what `space_out` asks for.
+    """
+
+    source: int
+    channels_in: int
+    space_in: tuple[int, ...]
+    channels_out: int
+    space_out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int
+    weights: array[float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """y[i] = s x[i] + t with (s, t) = pairs[which[i]]; each known to lie in its bracket."""
+
+    source: int
+    pairs: tuple[tuple[Bracket, Bracket], ...]
+    which: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Select:
+    """y[i] = joined[which[i]] for the sources laid end to end, or fill[-1 - which[i]] when negative."""
+
+    sources: tuple[int, ...]
+    which: Sequence[int]
+    fill: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """y = left + sign * right, sign 1 or -1."""
+
+    left: int
+    right: int
+    sign: int
+
+
+@dataclass(frozen=True)
+class Relu:
+    """y = max(x, 0)."""
+
+    source: int
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """y[i] = the greatest x[j], j in windows[i] (never empty)."""
+
+    source: int
+    windows: tuple[tuple[int, ...], ...]
+
+
+Step = Dense | Conv | Scale | Select | Sum | Relu | Maximum
+
+
+def sources(step: Step) -> tuple[int, ...]:
+    """The values that a step reads."""
+    if isinstance(step, Select):
+        return step.sources
+    if isinstance(step, Sum):
+        return (step.left, step.right)
+    return (step.source,)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model as steps; `relu_inputs` maps the tensor names that feed a Relu node to values."""
+
+    input_name: str
+    input_shape: tuple[int, ...]
+    output_name: str
+    output: int
+    steps: tuple[Step, ...]
+    sizes: tuple[int, ...]
+    relu_inputs: dict[str, int]
+
+    @property
+    def outputs(self) -> int:
+        """Number of output elements."""
+        return self.sizes[self.output]
