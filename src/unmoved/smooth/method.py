@@ -20,6 +20,7 @@ from unmoved.loaders.runtime import Runtime
 from unmoved.smooth.gaussian import Gaussian
 from unmoved.smooth.sampling import Classify
 from unmoved.smooth.smoothed import Smoothed, SmoothedResult
+from unmoved.smooth.statistics import MAX_RATIO, samples_needed
 from unmoved.threats import L2
 
 
@@ -56,6 +57,20 @@ class SmoothingMethod(Method):
             "bound": self.bound,
             "batch": str(self.batch),
         }
+
+    def refuse_impossible(self, eps: Fraction) -> None:
+        """Raise UsageError, naming the samples that would do, when not even a unanimous vote could certify `eps`."""
+        if isinstance(self.samples, bool) or self.samples < 1:
+            raise UsageError("samples", self.samples, "an integer >= 1")
+        sigma = float(self.noise.sigma)
+        if float(eps) / sigma > MAX_RATIO:
+            expected = f"an eps of at most {MAX_RATIO * sigma:g} with sigma {sigma:g}: no sample could certify more"
+            raise UsageError("threat", f"l2:{float(eps):g}", expected)
+        wanted = samples_needed(self.alpha, float(eps) / sigma, self.bound)
+        if self.samples < wanted:
+            what = f"an L2 radius of {float(eps):g}" if eps else "anything"
+            expected = f"at least {wanted} at alpha {float(self.alpha):g}: fewer could never certify {what}"
+            raise UsageError("samples", self.samples, expected)
 
     def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
         """Return one finding a problem; what the budget leaves no time for is UNKNOWN(timeout)."""

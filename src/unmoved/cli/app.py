@@ -1,0 +1,228 @@
+"""The commands, their arguments and exit codes: 0 done, 1 criterion not met or certificate rejected, 2 misuse."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmoved.cli import console
+from unmoved.core import UnmovedError
+
+app = typer.Typer(
+    name="unmoved",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Prove how far an input can be pushed before a model changes its mind, and hand over the proof.\n\n"
+    "Exit codes: 0 done, 1 a criterion was not met or a certificate was rejected, 2 misuse.",
+)
+
+ModelArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="An .onnx file, or package.module:factory (a function that returns a torch module)."
+    ),
+]
+DataOpt = Annotated[Path, typer.Option("--data", help="An .npz file with inputs x (n, ...) and integer labels y (n).")]
+XName = Annotated[str, typer.Option("--x-name", help="Name of the inputs in the npz file.")]
+YName = Annotated[str, typer.Option("--y-name", help="Name of the labels in the npz file.")]
+Weights = Annotated[Path | None, typer.Option(help="A .safetensors file for the factory's module.")]
+ThreatOpt = Annotated[
+    str,
+    typer.Option(
+        "--threat",
+        help="What the adversary may do: linf:8/255, l2:0.5 or l1:2, in the units of x. l2:0: any radius.",
+    ),
+]
+Clip = Annotated[
+    str | None, typer.Option(help="Range that every input element keeps, such as 0,1 for images. Default: no range.")
+]
+Sigma = Annotated[str | None, typer.Option(help="Smoothing: standard deviation of the noise, in the units of x.")]
+Samples = Annotated[int, typer.Option(help="Smoothing: noisy copies an input.")]
+Alpha = Annotated[str, typer.Option(help="Smoothing: probability, an input, that the certificate is wrong.")]
+Grid = Annotated[int, typer.Option(help="Smoothing: x lies on multiples of 1/grid (255 for 8-bit images in [0, 1]).")]
+Limit = Annotated[int | None, typer.Option(help="Only the first K inputs.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Seconds = Annotated[float | None, typer.Option(help="Wall time for each batch of inputs; then UNKNOWN(timeout).")]
+StoreOpt = Annotated[
+    str | None, typer.Option("--store", help="Store: a path or sqlite:///PATH. Default: store.sqlite in --out.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for the ledger, the certificates, the model and the store.")]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, for machines.")]
+
+
+@app.command()
+def certify(
+    model: ModelArg,
+    data: DataOpt,
+    threat: ThreatOpt = "linf:8/255",
+    method: Annotated[str, typer.Option(help="auto | interval | linear | smoothing.")] = "auto",
+    clip: Clip = None,
+    sigma: Sigma = None,
+    samples: Samples = 10_000,
+    alpha: Alpha = "0.001",
+    grid: Grid = 255,
+    limit: Limit = None,
+    require: Annotated[
+        str | None, typer.Option(help='Exit with 1 unless this holds, such as "certified>=0.8".')
+    ] = None,
+    weights: Weights = None,
+    x_name: XName = "x",
+    y_name: YName = "y",
+    seed: Seed = 0,
+    seconds: Seconds = None,
+    store: StoreOpt = None,
+    out: Out = Path("unmoved-out"),
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Let claims through that the checker cannot check yet, marked so.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Certify each input of a data set, have every certificate re-checked, and keep everything.
+
+    Run it again after an interruption: it resumes where it stopped.
+    """
+    from unmoved.cli.work import Request, certify_command
+
+    request = Request(
+        model,
+        data,
+        threat,
+        clip,
+        sigma,
+        samples,
+        alpha,
+        grid,
+        limit,
+        weights,
+        x_name,
+        y_name,
+        seed,
+        seconds,
+        store,
+        out,
+    )
+    raise typer.Exit(certify_command(request, method=method, require=require, unchecked=unchecked, as_json=as_json))
+
+
+@app.command()
+def attack(
+    model: ModelArg,
+    data: DataOpt,
+    threat: ThreatOpt = "linf:8/255",
+    clip: Clip = None,
+    steps: Annotated[int, typer.Option(help="Steps of each descent.")] = 40,
+    restarts: Annotated[int, typer.Option(help="Random starts.")] = 3,
+    sigma: Sigma = None,
+    samples: Samples = 1000,
+    alpha: Alpha = "0.001",
+    grid: Grid = 255,
+    limit: Limit = None,
+    weights: Weights = None,
+    x_name: XName = "x",
+    y_name: YName = "y",
+    seed: Seed = 0,
+    seconds: Seconds = None,
+    store: StoreOpt = None,
+    out: Out = Path("unmoved-out"),
+    as_json: Json = False,
+) -> None:
+    """Search for inputs that break the model (PGD; with --sigma, its smoothed version): the certificates' upper bound.
+
+    Every witness is replayed exactly by the checker and in onnxruntime before it counts.
+    """
+    from unmoved.cli.work import Request, attack_command
+
+    request = Request(
+        model,
+        data,
+        threat,
+        clip,
+        sigma,
+        samples,
+        alpha,
+        grid,
+        limit,
+        weights,
+        x_name,
+        y_name,
+        seed,
+        seconds,
+        store,
+        out,
+    )
+    raise typer.Exit(attack_command(request, steps=steps, restarts=restarts, as_json=as_json))
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE_OR_STORE", help="A bundle, a folder of them, or a store.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Integers only: slow, assumes nothing.")] = False,
+    floating: Annotated[bool, typer.Option("--float", help="Floating point with rounding bounds: fast.")] = False,
+    model: Annotated[Path | None, typer.Option(help="The .onnx file, when the bundle has none beside it.")] = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Re-check certificates by the independent checker: exit 0 only if every one is accepted."""
+    from unmoved.cli.check import check_command
+
+    raise typer.Exit(check_command(path, exact=exact, floating=floating, model=model, limit=limit, as_json=as_json))
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store, or the --out folder of a run.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+) -> None:
+    """Write one self-contained HTML page about everything in a store."""
+    from unmoved.cli.report import report_command
+
+    raise typer.Exit(report_command(store, out, title))
+
+
+@app.command()
+def doctor(
+    model: ModelArg,
+    weights: Weights = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="For a factory: shape of one batch of one input, such as 1,1,28,28.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which operators a model has, which methods apply to it, and what to change where one does not."""
+    from unmoved.cli.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(model, weights, input_shape, as_json=as_json))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the models, the store, the ledgers and the report.")] = Path(
+        "demo-out"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller: under 90 seconds.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train two small nets on real digits, certify, attack, check everything, and write the report."""
+    from unmoved.cli.demo import demo_command
+
+    raise typer.Exit(demo_command(out, quick=quick, seed=seed, as_json=as_json))
+
+
+def main() -> None:
+    """Run the command line; a mistake is one clear line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except UnmovedError as error:
+        console.fail(str(error))
+        sys.exit(console.MISUSE)
+    except KeyboardInterrupt:
+        console.note("stopped; everything finished is kept: the same command goes on from there")
+        sys.exit(console.INTERRUPTED)

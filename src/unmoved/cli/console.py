@@ -1,0 +1,79 @@
+"""What the commands share: where text goes, progress bars, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from unmoved.record import Row
+
+OUT = Console(highlight=False)
+LOG = Console(stderr=True, highlight=False)
+
+OK, NOT_MET, MISUSE, INTERRUPTED = 0, 1, 2, 130
+
+
+def fail(text: str) -> None:
+    """Write one line about a mistake to stderr."""
+    LOG.print(f"[bold red]error[/]: {_escaped(text)}", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Write a remark to stderr, where it cannot spoil --json."""
+    LOG.print(f"[dim]{_escaped(text)}[/]", soft_wrap=True)
+
+
+def emit(text: str) -> None:
+    """Write text for a machine to stdout, as it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@contextmanager
+def bar(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
+    """Yield a function (done, total, *anything) that moves a progress bar on stderr."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn(unit + "[dim]{task.fields[extra]}[/]"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]left[/]"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=LOG) as progress:
+        task = progress.add_task(title, total=None, extra="")
+
+        def move(done: int, total: int, extra: str = "") -> None:
+            progress.update(task, completed=done, total=total, extra=extra)
+
+        yield move
+
+
+def tally(move: Callable[..., None]) -> Callable[[int, int, Sequence[Row]], None]:
+    """Return a progress callback for `evaluate.run.execute` that shows the running count of verdicts beside the bar."""
+    counts: dict[str, int] = {}
+
+    def step(done: int, total: int, fresh: Sequence[Row]) -> None:
+        for row in fresh:
+            counts[row.verdict] = counts.get(row.verdict, 0) + 1
+        move(done, total, " " + ", ".join(f"{n} {word.lower()}" for word, n in sorted(counts.items())))
+
+    return step

@@ -1,0 +1,39 @@
+"""What a run leaves beside its store: the ledger, one bundle a certificate, and the model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from unmoved.record import Run, write_bundle
+from unmoved.store import Store, rows
+
+
+def export(store: Store, run: Run, folder: Path) -> None:
+    """Write `ledger-<run>.jsonl`, `certificates/<run>/*.zip` and `model.onnx` for a run; existing bundles stay.
+
+    All of it is derived from the store, which is what counts: should it be lost, the same command writes it again.
+    """
+    short = run.id[:12]
+    answers = rows(store, run)
+    lines = b"".join(row.to_json() + b"\n" for row in answers)
+    _replace(folder / f"ledger-{short}.jsonl", lines)
+    bundles = folder / "certificates" / short
+    bundles.mkdir(parents=True, exist_ok=True)
+    model = bundles / "model.onnx"
+    if not model.exists():
+        _replace(model, store.read("model", run.model))
+    for row in answers:
+        if row.certificate is None or row.payload is None:
+            continue
+        path = bundles / f"{row.index:06d}-{row.certificate[:12]}.zip"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            write_bundle(partial, store.read("manifest", row.certificate), store.read("payload", row.payload))
+            os.replace(partial, path)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

@@ -1,0 +1,111 @@
+"""What a model is made of, which methods apply to it, and what to change where one does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unmoved_check.check import OPERATORS as CHECKED
+
+from unmoved import ops
+from unmoved.core.errors import UnsupportedError
+from unmoved.ir import Network
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An ONNX operator: how often it occurs, its family of bounds (None: no rule), whether the checker knows it."""
+
+    name: str
+    count: int
+    family: str | None
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """Whether a method applies to the model, and why."""
+
+    name: str
+    applies: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings of `diagnose`."""
+
+    digest: str
+    input_shape: tuple[int, ...]
+    outputs: int
+    parameters: int
+    operators: tuple[Operator, ...]
+    methods: tuple[Applicability, ...]
+    advice: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagnosis as JSON-ready data."""
+        return asdict(self)
+
+
+def diagnose(network: Network) -> Diagnosis:
+    """Return what `unmoved` can do with this model today."""
+    counts = Counter(node.op for node in network.nodes)
+    operators = tuple(Operator(name, count, ops.family(name), name in CHECKED) for name, count in counts.items())
+    problem = _unbound(network)
+    unchecked = [operator.name for operator in operators if not operator.checked]
+    return Diagnosis(
+        digest=network.digest,
+        input_shape=network.input_shape,
+        outputs=network.outputs,
+        parameters=sum(value.size for value in network.constants.values() if value.dtype.kind == "f"),
+        operators=operators,
+        methods=_methods(problem, unchecked, network.outputs),
+        advice=tuple(_advice(operators, problem, unchecked)),
+    )
+
+
+def _unbound(network: Network) -> str | None:
+    try:
+        ops.bind(network)
+    except UnsupportedError as error:
+        return error.operator
+    return None
+
+
+def _methods(problem: str | None, unchecked: list[str], outputs: int) -> tuple[Applicability, ...]:
+    if problem is not None:
+        bound = (False, f"no rule for {problem}")
+    elif unchecked:
+        bound = (True, f"but the checker does not know {', '.join(unchecked)} yet: verdicts are UNKNOWN(unchecked)")
+    else:
+        bound = (True, "every operator has a rule, and the checker knows them all")
+    smooth = outputs >= 2
+    return (
+        Applicability("interval", *bound),
+        Applicability("linear", *bound),
+        Applicability("pgd", problem is None, "every operator is differentiable" if problem is None else bound[1]),
+        Applicability(
+            "smoothing",
+            smooth,
+            "always applies to a classifier; it speaks of the smoothed model g (L2)"
+            if smooth
+            else "the model has a single output: not a classifier",
+        ),
+    )
+
+
+def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: list[str]) -> list[str]:
+    advice = []
+    if problem is not None:
+        advice.append(
+            f"replace {problem} by operators that have a rule ({', '.join(sorted(ops.supported())[:40])}), "
+            "or use --method smoothing, which needs none"
+        )
+    if unchecked and problem is None:
+        advice.append(
+            f"{', '.join(unchecked)}: bounds exist but no independent check yet. Use Relu, LeakyRelu, Clip or MaxPool "
+            "instead, pass --unchecked to see marked verdicts, or use --method smoothing"
+        )
+    return advice

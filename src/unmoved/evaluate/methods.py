@@ -1,0 +1,82 @@
+"""Methods by name, as the command line and `certify_dataset` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
+from unmoved.core import Method, Threat, UsageError, rational
+from unmoved.refine import Cascade, IntervalMethod, LinearMethod
+from unmoved.smooth import Gaussian
+from unmoved.smooth.attack import SmoothedAttackMethod
+from unmoved.smooth.method import SmoothingMethod
+from unmoved.threats import L2
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "auto": Cascade.default,
+    "interval": IntervalMethod,
+    "linear": LinearMethod,
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How smoothing samples: sigma (in the units of the input), samples an input, failure probability alpha, grid."""
+
+    sigma: object = None
+    samples: int = 10_000
+    alpha: object = "0.001"
+    grid: int = 255
+
+
+def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, str]:
+    """Return the method of this name and the function it speaks of, "f" or "g".
+
+    "auto" is smoothing when a sigma is given, else the cascade interval, then linear. Raises UsageError for an unknown
+    name, for smoothing without sigma or against another threat than L2, for a sigma that would not be used, and for
+    an (alpha, samples) at which nothing could ever be certified.
+    """
+    if name == "smoothing" or (name == "auto" and sampling.sigma is not None):
+        return _smoothing(threat, sampling), "g"
+    if name not in METHODS:
+        raise UsageError("method", name, "one of " + ", ".join([*METHODS, "smoothing"]))
+    if sampling.sigma is not None:
+        raise UsageError("sigma", sampling.sigma, f"no sigma with --method {name}: only smoothing uses one")
+    return METHODS[name](), "f"
+
+
+def _smoothing(threat: Threat, sampling: Sampling) -> SmoothingMethod:
+    noise = _noise(threat, sampling)
+    alpha = _alpha(sampling.alpha)
+    method = SmoothingMethod(noise, samples=sampling.samples, alpha=alpha)
+    assert threat.size is not None
+    method.refuse_impossible(threat.size)
+    return method
+
+
+def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: int = 3) -> tuple[Method, str]:
+    """Return the attack on f, or on g when a sigma is given, and which function it is that it attacks."""
+    if sampling.sigma is None:
+        return PgdMethod((Pgd(steps=1, restarts=1, targets=0, step=1.0), Pgd(steps=steps, restarts=restarts))), "f"
+    noise = _noise(threat, sampling)
+    descent = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
+    return SmoothedAttackMethod(noise, samples=sampling.samples, alpha=_alpha(sampling.alpha), descent=descent), "g"
+
+
+def _noise(threat: Threat, sampling: Sampling) -> Gaussian:
+    if sampling.sigma is None:
+        raise UsageError("sigma", None, "the noise's standard deviation, such as --sigma 0.5: smoothing needs one")
+    if not isinstance(threat, L2) or threat.clip is not None:
+        raise UsageError(
+            "threat", threat.name, "an l2 threat without a clip range, such as l2:0.5: smoothing proves L2"
+        )
+    return Gaussian(sampling.sigma if not isinstance(sampling.sigma, float) else repr(sampling.sigma), sampling.grid)
+
+
+def _alpha(value: object) -> Fraction:
+    exact = rational(repr(value) if isinstance(value, float) else value, "alpha")
+    if not 0 < exact < 1:
+        raise UsageError("alpha", value, "a number strictly between 0 and 1")
+    return exact
