@@ -85,7 +85,7 @@ def main():
     versions |= {"numba": numba.__version__, "llvmlite": llvmlite.__version__}
     report = {
         "benchmark": "sampler",
-        "unit": "ns a number, best of %d, one thread" % ROUNDS,
+        "unit": f"ns a number, best of {ROUNDS}, one thread",
         "target": "ratio <= 1.3",
         "commit": commit(),
         "machine": {"processor": processor(), "system": platform.platform(), "cores": os.cpu_count()},
