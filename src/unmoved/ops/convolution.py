@@ -117,6 +117,25 @@ class Convolution(Affine):
         """Return b, (out channels, 1, ...)."""
         return self.offset
 
+    def entries(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the entries of the matrix, window by window, for two spatial axes."""
+        at, weight = self.window, self.weight
+        if len(at.size) != 2 or self.in_shape[0] != 1:
+            return None
+        places = torch.arange(1, prod(self.in_shape) + 1, device=weight.device, dtype=torch.float64)
+        image = functional.pad(places.view(self.in_shape), at.padded)
+        seen = functional.unfold(image, at.kernel, at.dilation, 0, at.stride).long()
+        # (groups, inputs of a window, places), the same for every output channel of a group; 0 is padding.
+        seen = seen.reshape(self.groups, 1, -1, seen.shape[-1]).expand(-1, len(weight) // self.groups, -1, -1)
+        shape = (len(weight), *seen.shape[2:])
+        outputs = torch.arange(shape[0] * shape[2], device=weight.device).view(shape[0], 1, shape[2]).expand(shape)
+        values = weight.reshape(len(weight), -1, 1).expand(shape)
+        if self.scale is not None:
+            values = values * self.scale.expand(self.out_shape).reshape(shape[0], 1, shape[2])
+        seen = seen.reshape(shape)
+        inside = seen > 0
+        return outputs[inside], seen[inside] - 1, values[inside]
+
 
 def conv(node: Node, scope: Scope) -> Affine:
     """Conv with constant weights."""

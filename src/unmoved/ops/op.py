@@ -59,6 +59,13 @@ class Affine(Op):
     def bias(self) -> Tensor | None:
         """Return b, of shape out_shape or broadcastable to it; None when there is none."""
 
+    def entries(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return L_index where it is sparse: flat output places, flat input places (int64) and values of its entries.
+
+        None when it is dense or moves numbers only: `adjoint` is as good then.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Elementwise(Op):

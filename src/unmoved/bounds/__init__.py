@@ -1,0 +1,8 @@
+"""Enclosures of what a network can answer, one domain a file."""
+
+from unmoved.bounds.enclosure import Bounds, Enclosure
+from unmoved.bounds.interval import interval, interval_low, margin_low
+from unmoved.bounds.linear import LinearBounds, linear
+from unmoved.bounds.query import Query
+
+__all__ = ["Bounds", "Enclosure", "LinearBounds", "Query", "interval", "interval_low", "linear", "margin_low"]

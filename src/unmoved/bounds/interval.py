@@ -1,0 +1,85 @@
+"""Interval bounds of every tensor of a network; differentiable in the operators' parameters and in the box.
+
+Gowal et al. 2018, "On the effectiveness of interval bound propagation", for the affine rule in centre-radius form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unmoved.bounds.domain import Domain, forward
+from unmoved.bounds.enclosure import Bounds, Enclosure
+from unmoved.bounds.query import Query
+from unmoved.bounds.rows import Rows, suffix
+from unmoved.ir.network import Network
+from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+
+
+class IntervalDomain(Domain[Bounds]):
+    """Elementwise ends, up to rounding the exact range of each single operator over a box."""
+
+    def affine(self, op: Affine, values: tuple[Bounds, ...]) -> Bounds:
+        """Enclose by centre and radius: L c + b -+ |L| r."""
+        center = sum(op.linear(i, v.center) for i, v in enumerate(values))
+        radius = sum(op.absolute(i, v.radius) for i, v in enumerate(values))
+        bias = op.bias()
+        if bias is not None:
+            center = center + bias
+        return Bounds(center - radius, center + radius)
+
+    def elementwise(self, op: Elementwise, value: Bounds) -> Bounds:
+        """Enclose by the ends when f is monotone, else by ends, kinks and stationary points."""
+        ends = op.apply(value.low), op.apply(value.high)
+        if op.monotone:
+            return Bounds(*(ends if op.monotone > 0 else ends[::-1]))
+        inner = [torch.full_like(value.low, k) for k in op.kinks]
+        if not op.linear_pieces:
+            inner += op.where_slope(torch.zeros_like(value.low))
+        values = torch.stack([*ends, *(op.apply(within(p, value)) for p in inner)])
+        return Bounds(values.amin(0), values.amax(0))
+
+    def maximum(self, op: Maximum, value: Bounds) -> Bounds:
+        """Enclose by the maxima of the ends."""
+        return Bounds(op.apply(value.low), op.apply(value.high))
+
+
+def within(points: Tensor, value: Bounds) -> Tensor:
+    """Move points into their intervals (one outside stands for the nearer end, NaN for the lower one)."""
+    return torch.minimum(torch.maximum(points.nan_to_num(-torch.inf, torch.inf, -torch.inf), value.low), value.high)
+
+
+def interval(ops: Sequence[Op], network: Network, box: Bounds) -> dict[str, Bounds]:
+    """Return interval bounds of every tensor, by name, for inputs in `box`; (batch, *shape) each."""
+    return forward(ops, IntervalDomain(), {network.input: box})
+
+
+def interval_low(
+    ops: Sequence[Op], network: Network, enclosure: Enclosure, bounds: dict[str, Bounds], query: Query
+) -> Tensor:
+    """Return lower bounds (R,) of a query's rows over the enclosure, given interval bounds of the tensors.
+
+    The rows go back through the last affine operators and are closed with the bounds of the nearest tensors that are
+    no affine function of others: at the input, with the enclosure itself.
+    """
+    start = Rows({network.output: query.rows.reshape(-1, *network.shapes[network.output])}, -query.offsets)
+    rows = suffix(ops, start)
+    total = rows.constant
+    for name, coefficients in rows.coefficients.items():
+        at = enclosure if name == network.input else Enclosure.of_box(bounds[name].low, bounds[name].high)
+        total = total + at.least(coefficients, query.owner)
+    return total
+
+
+def margin_low(ops: Sequence[Op], network: Network, box: Bounds, rows: Tensor) -> Tensor:
+    """Return lower bounds (batch, K) of rows @ y, rows (batch, K, outputs), over a box; differentiable (training).
+
+    The last affine operators are merged into the rows, as in `interval_low`.
+    """
+    count, width = rows.shape[:2]
+    owner = torch.arange(count, device=rows.device).repeat_interleave(width)
+    query = Query(owner, rows.flatten(0, 1), torch.zeros_like(rows[..., 0]).flatten())
+    enclosure = Enclosure.of_box(box.low, box.high)
+    return interval_low(ops, network, enclosure, interval(ops, network, box), query).reshape(count, width)

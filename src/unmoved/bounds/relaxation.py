@@ -1,0 +1,177 @@
+"""Sound lines around the operators that are not affine, on given intervals of their inputs.
+
+`lines` holds for any slopes whatever (the derived rule); `choice` is the rule for maxima. Zhang et al. 2018 (CROWN);
+Singh et al. 2019 (DeepPoly) for the default slope of a ReLU's lower line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from unmoved.bounds.enclosure import Bounds
+from unmoved.bounds.slopes import Face
+from unmoved.ops.op import Elementwise, Maximum
+
+TINY = 1e-6
+"""A smooth function's interval narrower than this is not worth a backward row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """For every element, lower * x + lower_offset <= f(x) <= upper * x + upper_offset; (batch, *shape) each.
+
+    An offset that is 0 everywhere is None: adding it would cost as much as the rest of the step.
+    """
+
+    lower: Tensor
+    lower_offset: Tensor | None
+    upper: Tensor
+    upper_offset: Tensor | None
+
+    def pull(self, rows: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        """Bound rows (R, *shape) of f from below by rows of x, and constants (R,) to add; owner (R,)."""
+        slope = torch.where(rows > 0, self.lower[owner], self.upper[owner])
+        constant = rows.new_zeros(len(rows))
+        flat = rows.flatten(1)
+        if self.lower_offset is not None:
+            constant = constant + torch.linalg.vecdot(flat.clamp(min=0), self.lower_offset.flatten(1)[owner])
+        if self.upper_offset is not None:
+            constant = constant + torch.linalg.vecdot(flat.clamp(max=0), self.upper_offset.flatten(1)[owner])
+        return rows * slope, constant
+
+    def cut(self, places: Tensor) -> Lines:
+        """Return the lines of some elements, at flat places."""
+        lower, *rest = (
+            None if t is None else t.flatten(1)[:, places]
+            for t in (self.lower, self.lower_offset, self.upper, self.upper_offset)
+        )
+        return Lines(lower, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """For every window, x[member] <= max; and max = x[member] where `sure`, else max <= ceiling.
+
+    member (batch, outputs) int64 is a flat input index; sure and ceiling are (batch, outputs). `windows` (outputs,
+    window) are the flat input indices of all members, -1 for padding; `shape` is the input's.
+    """
+
+    member: Tensor
+    sure: Tensor
+    ceiling: Tensor
+    windows: Tensor
+    shape: tuple[int, ...]
+
+    def pull(self, rows: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+        """Bound rows (R, *shape) of the maxima from below by rows of the inputs, and constants (R,) to add; owner (R,)."""
+        flat = rows.flatten(1)
+        linear = torch.where((flat > 0) | self.sure[owner], flat, 0.0)
+        constant = torch.linalg.vecdot(flat - linear, self.ceiling[owner])
+        inner = rows.new_zeros(len(rows), prod(self.shape)).scatter_add_(1, self.member[owner], linear)
+        return inner.view(len(rows), *self.shape), constant
+
+    @property
+    def places(self) -> Tensor:
+        """All flat input indices that a window holds, in order."""
+        return self.windows[self.windows >= 0].unique()
+
+    def cut(self, places: Tensor) -> Choice:
+        """Return the windows at flat output places; members are numbered within `Choice.places` of the result."""
+        part = Choice(*(t[:, places] for t in (self.member, self.sure, self.ceiling)), self.windows[places], ())
+        held = part.places
+        return replace(part, member=torch.searchsorted(held, part.member), shape=(len(held),))
+
+
+def lines(op: Elementwise, value: Bounds, lower: Tensor, upper: Tensor) -> Lines:
+    """Return the tightest lines of the given slopes, whatever they are: sound by the extremes of f(x) - slope x.
+
+    Where those are computed by smooth formulas, the offsets are moved outward by a few units in the last place.
+    """
+    below, at_low = Face.of(op, value, 1.0).extreme(lower)
+    above, at_high = Face.of(op, value, -1.0).extreme(-upper)
+    if op.linear_pieces:
+        return Lines(lower, below, upper, -above)
+    unit = 8 * torch.finfo(lower.dtype).eps
+    below = below - unit * (below.abs() + 2 * (lower * at_low).abs())
+    above = above - unit * (above.abs() + 2 * (upper * at_high).abs())
+    return Lines(lower, below, upper, -above)
+
+
+def relax(op: Elementwise | Maximum, value: Bounds) -> Lines | Choice:
+    """Return the relaxation with our choice of slopes; a ReLU by its fused rule."""
+    if isinstance(op, Maximum):
+        return choice(op, value)
+    if op.kind == "Relu":
+        return _relu(value)
+    return lines(op, value, Face.of(op, value, 1.0).slope(), -Face.of(op, value, -1.0).slope())
+
+
+def _relu(value: Bounds) -> Lines:
+    """Return what `lines` would, in one pass: the chord above, slope 1 or 0 through the origin below."""
+    low, high = value.low, value.high
+    over = low < 0
+    width = (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+    upper = torch.where(over, high.clamp(min=0) / width, 1.0)
+    offset = torch.where(over, -upper * low, 0.0)
+    lower = (high >= -low).to(low.dtype)
+    crossing = over & (high > 0)
+    return Lines(torch.where(crossing, lower, upper), None, upper, offset)
+
+
+def undecided(op: Elementwise | Maximum, value: Bounds) -> Tensor:
+    """Say which inputs' bounds shape the relaxation, so that tighter ones would help: bool (batch, *shape).
+
+    Piecewise linear: a kink strictly inside. Smooth: any interval that is not tiny. Maximum: the members that compete
+    in a window without a dominating one.
+    """
+    if isinstance(op, Maximum):
+        return _competing(op, value)
+    if not op.linear_pieces:
+        return value.high - value.low > TINY
+    mask = torch.zeros_like(value.low, dtype=torch.bool)
+    for kink in op.kinks:
+        mask |= (value.low < kink) & (kink < value.high)
+    return mask
+
+
+def settled(op: Elementwise | Maximum, value: Bounds) -> Tensor:
+    """Say which elements f maps to one number already: tighter ends of theirs change nothing. Bool (batch, ...)."""
+    if isinstance(op, Maximum) or not op.monotone or not op.linear_pieces:
+        return torch.zeros_like(value.low, dtype=torch.bool)
+    return op.apply(value.low) == op.apply(value.high)
+
+
+def choice(op: Maximum, value: Bounds) -> Choice:
+    """Choose the member with the greatest lower bound; it is the maximum where no other's upper bound exceeds it."""
+    low, high = _members(op, value)
+    floor, place = low.max(-1)
+    others = high.scatter(-1, place[..., None], -torch.inf).amax(-1)
+    windows = op.windows.to(place.device)
+    member = windows.expand(len(place), *windows.shape).gather(-1, place[..., None])[..., 0]
+    return Choice(member, floor >= others, high.amax(-1), windows, tuple(value.low.shape[1:]))
+
+
+def _members(op: Maximum, value: Bounds) -> tuple[Tensor, Tensor]:
+    """Return ends of every window's members, (batch, outputs, window); padding never wins."""
+    windows = op.windows.to(value.low.device)
+    ends = []
+    for end in (value.low, value.high):
+        padded = torch.nn.functional.pad(end.flatten(1), (0, 1), value=-torch.inf)
+        ends.append(padded[:, windows])
+    return ends[0], ends[1]
+
+
+def _competing(op: Maximum, value: Bounds) -> Tensor:
+    low, high = _members(op, value)
+    floor, place = low.max(-1)
+    others = high.scatter(-1, place[..., None], -torch.inf).amax(-1)
+    contested = (others > floor)[..., None] & (high > floor[..., None])
+    windows = op.windows.to(low.device).expand(low.shape)
+    votes = torch.zeros(len(low), value.low[0].numel() + 1, dtype=torch.int32, device=low.device)
+    # Index -1 (padding) is the last, spare column; its members never exceed the floor anyway.
+    votes.scatter_add_(1, windows.remainder(votes.shape[1]).flatten(1), contested.flatten(1).int())
+    return (votes[:, :-1] > 0).view_as(value.low)

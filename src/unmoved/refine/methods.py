@@ -1,0 +1,192 @@
+"""Single passes of bounds as methods: a proof where the bound is above zero, a witness where x itself is unsafe."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from unmoved.bounds import Enclosure, Query, interval, interval_low, linear
+from unmoved.core.budget import Budget
+from unmoved.core.certificate import Finding, Witness
+from unmoved.core.errors import UnsupportedError, UsageError
+from unmoved.core.method import Method
+from unmoved.core.problem import Problem
+from unmoved.core.property import SameClass
+from unmoved.core.verdict import Code, Reason, Verdict
+from unmoved.ir.network import Network
+from unmoved.loaders.runtime import Runtime
+from unmoved.ops import Op, bind, evaluate
+from unmoved.refine.questions import Questions
+
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+COPIES = 10
+"""Arrays as large as all tensors of one input together that a pass keeps: bounds, lines and temporaries."""
+
+
+@dataclass(frozen=True)
+class BoundMethod(Method):
+    """Certifies by one pass of bounds over all problems, falsifies only at x itself, else says how far it came.
+
+    `precision` is the arithmetic of the search ("float64" or "float32"; the checker decides in its own). `memory` bytes
+    (about) are used at most, however many problems there are; how they are batched does not change an answer.
+    """
+
+    precision: str = "float64"
+    device: str = "cpu"
+    memory: int = 2**30
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.precision not in PRECISIONS:
+            raise UsageError("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        if self.memory < 1:
+            raise UsageError("memory", self.memory, "a number of bytes >= 1")
+
+    def settings(self) -> dict[str, str]:
+        """The precision: device and memory change no answer."""
+        return {"precision": self.precision}
+
+    @property
+    @abstractmethod
+    def remedy(self) -> str:
+        """What a user can try when the bound was too weak."""
+
+    @abstractmethod
+    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
+        """Return lower bounds (R,) of the query's rows."""
+
+    def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
+        """Return one finding a problem, in order; the seed plays no part."""
+        if not problems:
+            return []
+        network = problems[0].model
+        if not isinstance(network, Network):
+            raise UsageError("model", type(network).__name__, "an ir.Network")
+        try:
+            ops = bind(network, dtype=PRECISIONS[self.precision], device=self.device)
+            return self._decide(ops, network, problems, budget)
+        except UnsupportedError as error:
+            reason = Reason(Code.UNSUPPORTED, error.operator, "try --method smoothing")
+            return [Finding(Verdict.UNKNOWN, self.name, reason=reason) for _ in problems]
+
+    def _decide(
+        self, ops: Sequence[Op], network: Network, problems: Sequence[Problem], budget: Budget
+    ) -> list[Finding]:
+        findings = self._at_x(network, problems)
+        open_ = [i for i, finding in enumerate(findings) if finding.verdict is Verdict.UNKNOWN]
+        for part in self._batches(network, problems, open_):
+            started = time.monotonic()
+            if budget.spent:
+                reason = Reason(Code.TIMEOUT, "nothing was tried", "allow more seconds")
+                found = [replace(findings[i], reason=reason) for i in part]
+            else:
+                found = self._bound(ops, network, [(problems[i], findings[i]) for i in part], budget)
+            seconds = (time.monotonic() - started) / len(part)
+            for i, finding in zip(part, found, strict=True):
+                findings[i] = replace(finding, seconds=finding.seconds + seconds)
+        return findings
+
+    def _at_x(self, network: Network, problems: Sequence[Problem]) -> list[Finding]:
+        """Predict at x in float32; FALSIFIED, with a witness, where x is in S(x) and onnxruntime agrees it is unsafe."""
+        started = time.monotonic()
+        ops, runtime, outputs = bind(network, device=self.device), Runtime(network.source), []
+        points = [problem.x.astype(np.float32) for problem in problems]
+        with torch.no_grad():
+            for k in range(0, len(points), self._batch(network)):
+                batch = torch.as_tensor(np.stack(points[k : k + self._batch(network)]), device=self.device)
+                outputs += list(evaluate(ops, network, batch).cpu().numpy())
+        findings = []
+        for problem, point, output in zip(problems, points, outputs, strict=True):
+            same = isinstance(problem.prop, SameClass)
+            finding = Finding(Verdict.UNKNOWN, self.name, prediction=int(output.argmax()) if same else None)
+            if problem.prop.violated(output) and problem.threat.contains(problem.x, point):
+                answer = np.asarray(runtime.run(point), np.float32)
+                if problem.prop.violated(answer):
+                    witness = Witness(point, onnxruntime.__version__, answer)
+                    finding = replace(finding, verdict=Verdict.FALSIFIED, evidence=witness)
+            findings.append(finding)
+        seconds = (time.monotonic() - started) / len(problems)
+        return [replace(finding, seconds=seconds) for finding in findings]
+
+    def _batch(self, network: Network) -> int:
+        elements = sum(prod(shape) for shape in network.shapes.values())
+        return max(1, min(256, self.memory // (8 * COPIES * elements)))
+
+    def _batches(self, network: Network, problems: Sequence[Problem], chosen: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the chosen problems' numbers in batches whose regions have one norm."""
+        kinds: dict[str | None, list[int]] = {}
+        for i in chosen:
+            kinds.setdefault(problems[i].threat.region(problems[i].x[None]).norm, []).append(i)
+        size = self._batch(network)
+        for numbers in kinds.values():
+            yield from (numbers[k : k + size] for k in range(0, len(numbers), size))
+
+    def _bound(
+        self, ops: Sequence[Op], network: Network, batch: Sequence[tuple[Problem, Finding]], budget: Budget
+    ) -> list[Finding]:
+        regions = [problem.threat.region(problem.x[None]) for problem, _ in batch]
+        questions = Questions.of([p.prop.disjuncts(network.outputs) for p, _ in batch], network.outputs)
+        with torch.no_grad():
+            enclosure = Enclosure.of_regions(regions, PRECISIONS[self.precision], self.device)
+            low = self.low(ops, network, enclosure, questions.query(enclosure.center), budget)
+        findings = []
+        for answer, (problem, finding) in zip(questions.answers(low, self.name), batch, strict=True):
+            margin = answer.margin if np.isfinite(answer.margin) else None
+            if answer.evidence is not None:
+                proved = replace(finding, verdict=Verdict.CERTIFIED, evidence=answer.evidence)
+                findings.append(replace(proved, margin=margin, radius=problem.threat.size))
+            else:
+                findings.append(replace(finding, margin=margin, reason=self._reason(answer.margin, budget)))
+        return findings
+
+    def _reason(self, margin: float, budget: Budget) -> Reason:
+        detail = f"{self.name} bounds reach a margin of {margin:.4g}, and a proof needs one above 0"
+        if budget.spent:
+            return Reason(Code.TIMEOUT, detail, "allow more seconds")
+        return Reason(Code.UNPROVED, detail, self.remedy)
+
+
+@dataclass(frozen=True)
+class IntervalMethod(BoundMethod):
+    """Interval bound propagation, with the last affine operators merged into the margin: the cheapest proof there is."""
+
+    @property
+    def name(self) -> str:
+        """`interval`."""
+        return "interval"
+
+    @property
+    def remedy(self) -> str:
+        """A tighter method."""
+        return "try --method linear, or a model trained for certification"
+
+    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
+        """Return interval bounds of the rows."""
+        return interval_low(ops, network, enclosure, interval(ops, network, enclosure.box), query)
+
+
+@dataclass(frozen=True)
+class LinearMethod(BoundMethod):
+    """Backward linear bounds (CROWN with DeepPoly's slopes), rows of their own for undecided elements only."""
+
+    @property
+    def name(self) -> str:
+        """`linear`."""
+        return "linear"
+
+    @property
+    def remedy(self) -> str:
+        """What is left to try."""
+        return "try a smaller threat, or a model trained for certification; --method smoothing certifies another function"
+
+    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
+        """Return backward bounds of the rows; once the budget is spent, intermediate bounds are refined no more."""
+        return linear(ops, network, enclosure, budget=budget).low(query)
