@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -15,11 +16,13 @@ from unmoved.core.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
+_LONG_EXPONENT = re.compile(r"[eE][+-]?[0-9_]{5}")
+
 
 def rational(value: object, argument: str = "value") -> Fraction:
     """Return the exact rational that `value` denotes: "8/255", "0.1" (one tenth), 3, or a float as it is.
 
-    Raises UsageError, naming `argument`, for anything that is not a finite number.
+    Raises UsageError, naming `argument`, for anything that is not a finite number, or is past the range of float64.
     """
     expected = 'a finite number, such as 0.1, "0.1" or "8/255"'
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction | np.floating | np.integer):
@@ -27,21 +30,34 @@ def rational(value: object, argument: str = "value") -> Fraction:
     try:
         if isinstance(value, np.floating | np.integer):
             value = value.item()
-        return Fraction(value)
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        # an exponent of more than four digits would be written out in full: minutes, then no memory
+        if isinstance(value, str) and _LONG_EXPONENT.search(value):
+            raise UsageError(argument, value, expected)
+        exact = Fraction(value)
+        float(exact)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise UsageError(argument, value, expected) from error
+    return exact
 
 
 def float_down(value: Fraction) -> float:
-    """Return the largest float64 that is <= value."""
-    near = float(value)
-    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
+    """Return the largest float64 that is <= value; -inf below all of them."""
+    near = _nearest(value)
+    return near if near <= value else math.nextafter(near, -math.inf)
 
 
 def float_up(value: Fraction) -> float:
-    """Return the smallest float64 that is >= value."""
-    near = float(value)
-    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+    """Return the smallest float64 that is >= value; inf above all of them."""
+    near = _nearest(value)
+    return near if near >= value else math.nextafter(near, math.inf)
+
+
+def _nearest(value: Fraction) -> float:
+    """Return the float64 nearest to value, an infinity past the largest. Comparing the two is exact in Python."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def sum_down(a: Floats, b: Floats | float) -> Floats:
