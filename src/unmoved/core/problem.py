@@ -42,7 +42,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Does `prop` hold of `model` for every x' in S(x)? x has the model's `input_shape`, float32 or float64."""
+    """Does `prop` hold of `model` for every x' in S(x)? x has the model's `input_shape`, float32 or float64.
+
+    Raises UsageError when x, the threat and the property do not fit the model or one another.
+    """
 
     model: Model
     x: AnyFloats
@@ -50,7 +53,7 @@ class Problem:
     prop: Property
 
     def __post_init__(self) -> None:
-        """Check shape, dtype and finiteness of x at the door, and that the property fits the model."""
+        """Check shape, dtype and finiteness of x at the door, and that threat and property fit the model."""
         x = self.x
         if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
             raise UsageError("x", getattr(x, "dtype", type(x).__name__), "an array of float32 or float64")
@@ -58,4 +61,11 @@ class Problem:
             raise UsageError("x", x.shape, f"the model's input shape {self.model.input_shape}")
         if not np.isfinite(x).all():
             raise UsageError("x", "NaN or infinity inside", "finite numbers")
+        if not isinstance(self.threat, Threat):
+            raise UsageError("threat", self.threat, "a Threat")
+        shape = self.threat.region(x[None]).low.shape[1:]
+        if shape != x.shape:
+            raise UsageError("threat", f"a set of inputs of shape {shape}", f"the model's input shape {x.shape}")
+        if not isinstance(self.prop, Property):
+            raise UsageError("prop", self.prop, "a Property")
         self.prop.disjuncts(self.model.outputs)

@@ -15,6 +15,11 @@ from unmoved.core.rounding import Floats
 AnyFloats = npt.NDArray[np.floating[Any]]
 
 
+def exact(values: AnyFloats) -> bool:
+    """Say whether the values are finite and of a type that float64 holds exactly."""
+    return values.dtype in (np.float16, np.float32, np.float64) and bool(np.isfinite(values).all())
+
+
 @dataclass(frozen=True)
 class Region:
     """A sound enclosure of S(x) for a batch of inputs, in the form that every bound needs.
