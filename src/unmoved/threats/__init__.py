@@ -15,8 +15,8 @@ def parse(text: str, clip: tuple[object, object] | None = None) -> Lp:
 
     Raises UsageError for an unknown threat or a size that is not a number >= 0.
     """
-    word, _, size = text.strip().lower().partition(":")
-    if word not in LP:
+    word, colon, size = text.strip().lower().partition(":")
+    if word not in LP or (colon and not size.strip()):
         raise UsageError("threat", text, "one of " + ", ".join(f"{name}:EPS" for name in LP))
     try:
         made: Lp = LP[word](size.strip() or "0", clip)

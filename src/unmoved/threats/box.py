@@ -10,7 +10,7 @@ import numpy as np
 
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import Floats
-from unmoved.core.threat import AnyFloats, Region, Threat
+from unmoved.core.threat import AnyFloats, Region, Threat, exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,11 @@ class Box(Threat):
 
     def __post_init__(self) -> None:
         """Check the ends."""
-        low, high = np.asarray(self.low, np.float64), np.asarray(self.high, np.float64)
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        for name, end in (("low", low), ("high", high)):
+            if end.dtype not in (np.float16, np.float32, np.float64):
+                raise UsageError(name, f"dtype {end.dtype}", "an array of float64")
+        low, high = low.astype(np.float64), high.astype(np.float64)
         if low.shape != high.shape:
             raise UsageError("high", high.shape, f"the shape of low, {low.shape}")
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -47,14 +51,17 @@ class Box(Threat):
 
     def contains(self, x: AnyFloats, point: AnyFloats) -> bool:
         """Say exactly whether `point` lies in the box; x plays no part."""
+        if point.shape != self.low.shape or not exact(point):
+            return False
         wide = point.astype(np.float64)
-        return wide.shape == self.low.shape and bool(((self.low <= wide) & (wide <= self.high)).all())
+        return bool(((self.low <= wide) & (wide <= self.high)).all())
 
     def region(self, x: AnyFloats) -> Region:
         """Return the box itself, once an input; its centre is the middle."""
         low = np.broadcast_to(self.low, (len(x), *self.low.shape))
         high = np.broadcast_to(self.high, (len(x), *self.high.shape))
-        return Region(low, high, low / 2 + high / 2)
+        # halves of the least floats round to zero, which may be outside
+        return Region(low, high, np.clip(low / 2 + high / 2, low, high))
 
     def inner_box(self, x: AnyFloats) -> tuple[AnyFloats, AnyFloats]:
         """Return the box's ends once an input, as float32 rounded inward: what attacks clamp to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import Floats, float_down, float_up, rational, sum_down, sum_up
-from unmoved.core.threat import AnyFloats, Region, Threat
+from unmoved.core.threat import AnyFloats, Region, Threat, exact
 
 Singles = npt.NDArray[np.float32]
 
@@ -32,17 +33,12 @@ class Lp(Threat):
 
     def __init__(self, eps: object, clip: tuple[object, object] | None = None) -> None:
         """Check the arguments and keep them as exact rationals."""
-        exact = rational(eps, "eps")
-        if exact < 0:
+        size = rational(eps, "eps")
+        if size < 0:
             raise UsageError("eps", eps, "a number >= 0")
-        ends = None
-        if clip is not None:
-            ends = (rational(clip[0], "clip"), rational(clip[1], "clip"))
-            if ends[0] > ends[1]:
-                raise UsageError("clip", clip, "a range with low <= high")
-        object.__setattr__(self, "eps", exact)
-        object.__setattr__(self, "clip", ends)
-        object.__setattr__(self, "text", eps if isinstance(eps, str) else f"{float(exact):g}")
+        object.__setattr__(self, "eps", size)
+        object.__setattr__(self, "clip", None if clip is None else _ends(clip))
+        object.__setattr__(self, "text", eps.strip() if isinstance(eps, str) else _short(size))
 
     @property
     def name(self) -> str:
@@ -56,11 +52,11 @@ class Lp(Threat):
 
     def contains(self, x: AnyFloats, point: AnyFloats) -> bool:
         """Say exactly whether `point` is within eps of x and within the clip range. No tolerance."""
-        if not (np.isfinite(point).all() and np.isfinite(x).all()) or x.shape != point.shape:
+        if x.shape != point.shape or not (exact(x) and exact(point)):
             return False
         if self.clip is not None:
             low, high = self.clip
-            if Fraction(float(point.min())) < low or Fraction(float(point.max())) > high:
+            if point.size and (float(point.min()) < low or float(point.max()) > high):
                 return False
         return self._within(x.astype(np.float64).reshape(-1), point.astype(np.float64).reshape(-1))
 
@@ -71,7 +67,8 @@ class Lp(Threat):
         low, high = sum_down(center, -reach), sum_up(center, reach)
         if self.clip is not None:
             floor, ceiling = float_down(self.clip[0]), float_up(self.clip[1])
-            if center.size and (center.min() < floor or center.max() > ceiling):
+            # Python compares floats with rationals exactly: a centre between the clip and its rounding is outside
+            if center.size and (float(center.min()) < self.clip[0] or float(center.max()) > self.clip[1]):
                 value = f"values from {center.min():g} to {center.max():g}"
                 raise UsageError("x", value, f"values within the clip range [{self.clip[0]}, {self.clip[1]}]")
             low, high = np.maximum(low, floor), np.minimum(high, ceiling)
@@ -95,17 +92,22 @@ class Lp(Threat):
         move = self._shrink(points.astype(np.float64) - center)
         result = np.clip((center + move).astype(np.float32), low, high)
         for i in range(len(x)):
-            for factor in (1 - 1e-7, 1 - 1e-6, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3, 0.0):
+            for factor in (1 - 1e-7, 1 - 1e-6, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3):
                 if self.contains(x[i], result[i]):
                     break
                 result[i] = np.clip((center[i] + factor * move[i]).astype(np.float32), low[i], high[i])
+            else:
+                if not self.contains(x[i], result[i]):
+                    result[i] = x[i]
         return result
 
+    @abstractmethod
     def _within(self, x: Floats, point: Floats) -> bool:
-        raise NotImplementedError
+        """Say exactly whether ||point - x|| <= eps, both flat."""
 
+    @abstractmethod
     def _shrink(self, move: Floats) -> Floats:
-        raise NotImplementedError
+        """Return moves (batch, *shape) of norm <= eps, up to rounding, near the given ones."""
 
 
 class Linf(Lp):
@@ -165,6 +167,23 @@ class L1(Lp):
         inside = size.sum(axis=1) <= reach
         kept = np.where(inside[:, None], size, np.maximum(size - level[:, None], 0.0))
         return (np.sign(flat) * kept).reshape(move.shape)
+
+
+def _ends(clip: object) -> tuple[Fraction, Fraction]:
+    if not isinstance(clip, tuple | list) or len(clip) != 2:
+        raise UsageError("clip", clip, "a pair (low, high)")
+    low, high = rational(clip[0], "clip"), rational(clip[1], "clip")
+    if low > high:
+        raise UsageError("clip", clip, "a range with low <= high")
+    return low, high
+
+
+def _short(size: Fraction) -> str:
+    """Return a size as people write it: a short decimal if it is one, a small fraction, else its float in full."""
+    near = float(size)
+    if Fraction(f"{near:g}") == size:
+        return f"{near:g}"
+    return str(size) if size.denominator <= 1000 else repr(near)
 
 
 def _single_up(value: Floats) -> Singles:
