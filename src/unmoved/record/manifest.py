@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -21,13 +21,16 @@ from unmoved.core.verdict import Guarantee
 from unmoved.threats import Box, Lp
 
 SCHEMA = "unmoved/certificate/1"
+CHOICES = ("slopes/", "multipliers/", "weights/")
+"""What the names of a proof's own tensors start with."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 Json = dict[str, Any]
 
 
 def canonical(value: object) -> bytes:
-    """Return canonical JSON (RFC 8785 for the values we use: no floats, ASCII keys)."""
+    """Return canonical JSON (RFC 8785 for the values we use: ASCII keys). TypeError for a float: it has no one text."""
+    _refuse_floats(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -39,8 +42,8 @@ def digest(data: bytes) -> str:
 def encode(problem: Problem, finding: Finding, provenance: Mapping[str, str]) -> tuple[bytes, bytes]:
     """Return the manifest's and the payload's bytes for a finding with evidence.
 
-    The same problem, finding and provenance give the same bytes. Raises UsageError for a threat or property that the
-    format has no words for.
+    The same problem, finding and provenance give the same bytes. Raises UsageError for a threat, property or evidence
+    that the format has no words for.
     """
     tensors: Tensors = {"center": np.ascontiguousarray(problem.x)}
     manifest: Json = {
@@ -119,7 +122,7 @@ def _rational(value: Fraction | None) -> str | None:
 def _evidence(finding: Finding, tensors: Tensors) -> Json:
     match finding.evidence:
         case DualTree() as proof:
-            tensors |= dict(proof.choices)
+            tensors |= _choices(proof)
             return {"kind": "dual-tree", "intermediate": proof.intermediate, "trees": _listed(proof.trees)}
         case Counts() as votes:
             return {
@@ -146,5 +149,29 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
             raise UsageError("finding", finding.verdict, "a finding with evidence")
 
 
+def _choices(proof: DualTree) -> Tensors:
+    # any other name could stand in for the problem's own tensors: a proof of another question
+    wrong = [name for name in proof.choices if not name.startswith(CHOICES)]
+    if wrong:
+        raise UsageError("choices", wrong[0], "names that start with " + ", ".join(CHOICES))
+    return dict(proof.choices)
+
+
 def _listed(tree: object) -> object:
-    return [_listed(part) for part in tree] if isinstance(tree, tuple | list) else tree
+    if isinstance(tree, tuple | list):
+        return [_listed(part) for part in tree]
+    if isinstance(tree, Fraction):
+        return str(tree)
+    return int(tree) if isinstance(tree, np.integer) else tree
+
+
+def _refuse_floats(value: object) -> None:
+    if isinstance(value, float):
+        raise TypeError(f"{value!r} is a float, which canonical JSON here never holds")
+    inner: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, tuple | list):
+        inner = value
+    for part in inner:
+        _refuse_floats(part)
