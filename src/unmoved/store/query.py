@@ -14,7 +14,7 @@ def open_store(url: str | Path, *, create: bool = True) -> Store:
     """Return the store at `sqlite:///path` or at a path; UsageError for any other scheme."""
     text = str(url)
     scheme, separator, rest = text.partition("://")
-    if not separator:
+    if not separator and not text.lower().startswith("sqlite:"):
         return SqliteStore(Path(text), create=create)
     if scheme != "sqlite" or not rest.startswith("/") or len(rest) < 2:
         raise UsageError("store", text, "a path, or sqlite:///PATH")
@@ -28,7 +28,7 @@ def runs(store: Store) -> list[Run]:
 
 
 def rows(store: Store, run: Run) -> list[Row]:
-    """Return a run's rows by index, one an index (the first written, should two processes have raced)."""
+    """Return a run's rows by index, one an index (should two processes have raced: the one of the least digest)."""
     found: dict[int, Row] = {}
     for name in store.keys("row", f"{run.id}/"):
         row = Row.from_json(store.read("row", name))

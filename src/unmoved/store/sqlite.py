@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
-from unmoved.core.errors import UsageError
+from unmoved.core.errors import IntegrityError, UsageError
 from unmoved.store.store import Entry, Store
 
 _TABLE = "CREATE TABLE IF NOT EXISTS entries (kind TEXT, name TEXT, data BLOB, PRIMARY KEY (kind, name)) WITHOUT ROWID"
+_PATIENCE = 60.0
+"""Seconds that one process waits for another's transaction."""
 
 
 class SqliteStore(Store):
@@ -23,11 +27,11 @@ class SqliteStore(Store):
             raise UsageError("store", str(path), "an existing store file")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            # absolute, so that no name means anything else to SQLite (":memory:" would be forgotten)
+            self._db = sqlite3.connect(self.path.absolute(), timeout=_PATIENCE, isolation_level=None)
+            self._db.execute("PRAGMA synchronous=FULL")
             if create:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute(_TABLE)
+                self._make()
             self._db.execute("SELECT count(*) FROM entries WHERE kind = 'run'").fetchone()
         except sqlite3.OperationalError as error:
             raise UsageError("store", str(path), f"a store file in a folder that can be written ({error})") from error
@@ -36,27 +40,61 @@ class SqliteStore(Store):
         except OSError as error:
             raise UsageError("store", str(path), f"a folder that can be written ({error.strerror})") from error
 
+    def _make(self) -> None:
+        """Make the table, in an empty database only: a database of another program is left alone."""
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "entries" in tables:
+            return
+        if tables:
+            raise sqlite3.DatabaseError("a database of another program")
+        self._wal()
+        self._db.execute(_TABLE)
+
+    def _wal(self) -> None:
+        """Switch to the write-ahead log; SQLite does not wait for another process that is just doing the same."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
     def _write(self, entries: tuple[Entry, ...]) -> None:
         rows = [(entry.kind, entry.name, entry.data) for entry in entries]
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", rows)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise UsageError("store", str(self.path), f"a store that can be written ({error})") from error
+        finally:
+            # whatever went wrong, a failed COMMIT included; SQLite may have rolled back by itself
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def _read(self, kind: str, name: str) -> bytes:
-        found = self._db.execute("SELECT data FROM entries WHERE kind = ? AND name = ?", (kind, name)).fetchone()
-        if found is None:
+        found = self._select("SELECT data FROM entries WHERE kind = ? AND name = ?", (kind, name))
+        if not found:
             raise KeyError(f"{kind} {name}")
-        return bytes(found[0])
+        return bytes(found[0][0])
 
     def _keys(self, kind: str, prefix: str) -> list[str]:
-        found = self._db.execute(
+        found = self._select(
             "SELECT name FROM entries WHERE kind = ? AND substr(name, 1, ?) = ?", (kind, len(prefix), prefix)
         )
         return [name for (name,) in found]
+
+    def _select(self, query: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise UsageError("store", str(self.path), f"a store that can be read ({error})") from error
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"store {self.path}: {error}") from error
 
     def close(self) -> None:
         """Close the database file."""
