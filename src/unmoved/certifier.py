@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from unmoved_check.check import Checker
 
-from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, Verdict
+from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, UsageError, Verdict
 from unmoved.record import encode
 
 UNCHECKED_OPERATOR = "unchecked operator"
@@ -54,7 +54,11 @@ def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> C
     if finding.evidence is None:
         reason = Reason(Code.UNCHECKED, f"{finding.method} gave no evidence that a checker could replay")
         return Certificate(problem, finding, Verdict.UNKNOWN, reason, None)
-    manifest, payload = encode(problem, finding, _provenance(finding))
+    try:
+        manifest, payload = encode(problem, finding, _provenance(finding))
+    except UsageError as error:
+        # a threat, property or proof that the format has no words for: nobody could check it
+        return Certificate(problem, finding, Verdict.UNKNOWN, Reason(Code.UNCHECKED, str(error)), None)
     outcome = _checker(problem.model.source).check(manifest, payload)
     check = Check(outcome.accepted, outcome.mode if outcome.accepted else "", str(outcome), outcome.seconds)
     if outcome.accepted:
