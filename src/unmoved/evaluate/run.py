@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from unmoved.certifier import certify_all
-from unmoved.core import Budget, Certificate, Method, Problem, SameClass, Threat, UsageError
+from unmoved.core import Budget, Certificate, Method, Problem, SameClass, Threat, UsageError, Verdict
 from unmoved.core.threat import AnyFloats
 from unmoved.ir import Network
 from unmoved.record import Row, Run
 from unmoved.record import digest as sha256
 from unmoved.store import Entry, Store, done, row_entry, rows
 from unmoved.threats import Lp
+
+_DOOR = 256
 
 Progress = Callable[[int, int, Sequence[Row]], None]
 """Called with (inputs done, inputs in all, the rows that are new)."""
@@ -43,7 +45,7 @@ class Dataset:
 
 def dataset(network: Network, x: object, y: object, name: str = "data") -> Dataset:
     """Return x and y checked against the model: shapes, finiteness, label range. Raises UsageError."""
-    values, labels = np.asarray(x), np.asarray(y)
+    values, labels = _array("x", x), _array("y", y)
     if values.dtype.kind not in "fiu":
         raise UsageError("x", f"dtype {values.dtype}", "an array of numbers")
     if values.ndim == 0 or len(values) == 0:
@@ -55,8 +57,9 @@ def dataset(network: Network, x: object, y: object, name: str = "data") -> Datas
         raise UsageError("y", f"shape {labels.shape}", f"one label an input, shape ({len(values)},)")
     if labels.dtype.kind not in "iu":
         raise UsageError("y", f"dtype {labels.dtype}", "integer labels")
-    if not np.isfinite(values).all():
-        raise UsageError("x", "NaN or infinity inside", "finite numbers")
+    # asked before the rounding to float32, where a huge number becomes an infinity
+    if not (np.isfinite(values).all() and np.abs(values).max() <= np.finfo(np.float32).max):
+        raise UsageError("x", "NaN, infinity or more than float32 holds inside", "finite float32 numbers")
     wrong = labels[(labels < 0) | (labels >= network.outputs)]
     if wrong.size:
         raise UsageError(
@@ -99,7 +102,8 @@ class Job:
             clip=(str(lp.clip[0]), str(lp.clip[1])) if lp and lp.clip else None,
             function=self.function,
             method=self.method.name,
-            settings=self.method.settings() | ({"seconds": str(self.seconds)} if self.seconds < float("inf") else {}),
+            settings=self.method.settings()
+            | ({"seconds": str(float(self.seconds))} if self.seconds < float("inf") else {}),
             seed=self.seed,
             tool=version("unmoved"),
             unchecked=self.unchecked,
@@ -112,9 +116,12 @@ def execute(job: Job, store: Store, *, limit: int | None = None, progress: Progr
     Each chunk's rows, certificates, inputs and the model are written in one transaction: a run that is killed at any
     moment resumes with nothing lost and nothing twice.
     """
-    if limit is not None and limit < 1:
-        raise UsageError("limit", limit, "a number of inputs >= 1")
-    run, total = job.run, min(limit or len(job.data.x), len(job.data.x))
+    if limit is not None and (not isinstance(limit, int | np.integer) or limit < 1):
+        raise UsageError("limit", limit, "a whole number of inputs >= 1")
+    run, total = job.run, min(int(limit or len(job.data.x)), len(job.data.x))
+    for start in range(0, total, _DOOR):
+        # an input outside the clip range is said now, not after an hour
+        job.threat.region(job.data.x[start : min(start + _DOOR, total)])
     store.write(
         [Entry.of("model", job.network.source), Entry(kind="run", name=sha256(run.to_json()), data=run.to_json())]
     )
@@ -135,6 +142,9 @@ def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row
     certificates = certify_all(problems, job.method, Budget(job.seconds), seed=job.seed, unchecked=job.unchecked)
     fresh, entries = [], []
     for i, certificate in zip(indices, certificates, strict=True):
+        of = certificate.finding.guarantee.of
+        if certificate.verdict is not Verdict.UNKNOWN and of != job.function:
+            raise UsageError("function", job.function, f"{of!r}, the function that {job.method.name} speaks of")
         row, parts = _keep(i, int(job.data.y[i]), certificate)
         fresh.append(row)
         entries += [*parts, row_entry(run, row)]
@@ -150,13 +160,13 @@ def _keep(index: int, label: int, certificate: Certificate) -> tuple[Row, list[E
     row = Row(
         index=index,
         label=label,
-        prediction=finding.prediction,
+        prediction=None if finding.prediction is None else int(finding.prediction),
         verdict=str(certificate.verdict),
         reason=None if certificate.reason is None else str(certificate.reason),
         radius=None if certificate.radius is None else str(certificate.radius),
-        margin=finding.margin if finding.margin is not None and math.isfinite(finding.margin) else None,
+        margin=float(finding.margin) if finding.margin is not None and math.isfinite(finding.margin) else None,
         method=finding.method,
-        seconds=finding.seconds,
+        seconds=float(finding.seconds),
         check=None if check is None else check.text,
         check_mode=None if check is None else check.mode,
         check_seconds=None if check is None else check.seconds,
@@ -165,13 +175,33 @@ def _keep(index: int, label: int, certificate: Certificate) -> tuple[Row, list[E
         input=parts[0].name,
         unchecked=certificate.unchecked,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        details=dict(finding.details),
+        details={str(key): _plain(value) for key, value in finding.details.items()},
     )
     if certificate.manifest is not None and certificate.payload is not None:
         bundle = [Entry.of("manifest", certificate.manifest), Entry.of("payload", certificate.payload)]
         row = replace(row, certificate=bundle[0].name, payload=bundle[1].name)
         parts += bundle
     return row, parts
+
+
+def _array(name: str, value: object) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise UsageError(name, type(value).__name__, "an array, each input of the same shape") from error
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can hold: numpy's numbers as Python's, NaN and infinities as None."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, int | str) else str(value)
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
