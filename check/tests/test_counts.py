@@ -13,6 +13,7 @@ import mpmath
 import pytest
 
 from unmoved_check import binomial, normal
+from unmoved_check import counts as counts_module
 from unmoved_check.binomial import clopper_pearson_high, clopper_pearson_low
 from unmoved_check.counts import MOST_SAMPLES, check_counts
 from unmoved_check.normal import exp_bounds, normal_cdf_bounds, normal_quantile_bounds
@@ -253,6 +254,45 @@ def test_normal_quantile_is_enclosed():
             assert 0 < high - low < Fraction(1, 10**20)
 
 
+def test_shift_rounds_up():
+    assert [normal._ceil_shift(v, 2) for v in (0, 1, 3, 4, 5, 8, -1, -4, -5)] == [0, 1, 1, 1, 2, 2, 0, -1, -1]
+
+
+@pytest.fixture
+def few_bits(monkeypatch):
+    """The same code with 30 bits after the point, where each single rounding is large enough to be seen."""
+    for name, value in {"WORK": 30, "ONE": 1 << 30, "POINT": 6}.items():
+        monkeypatch.setattr(normal, name, value)
+    normal._root_two_pi.cache_clear()
+    yield
+    normal._root_two_pi.cache_clear()
+
+
+def test_each_rounding_of_the_exponential_goes_outward(few_bits):
+    for i in range(1200):
+        exponent = Fraction(i, 400)
+        truth = mpmath.exp(real(exponent))
+        assert encloses(*exp_bounds(exponent), truth, truth * mpmath.mpf(2) ** -14)
+
+
+def test_each_rounding_of_the_normal_law_goes_outward(few_bits):
+    assert encloses(*normal._root_two_pi(), mpmath.sqrt(2 * mpmath.pi), mpmath.mpf(2) ** -20)
+    for z in range(-200, 201):
+        assert encloses(*normal_cdf_bounds(z), mpmath.ncdf(mpmath.mpf(z) / 64), mpmath.mpf(2) ** -14)
+
+
+def test_a_bad_quantile_guess_is_repaired_not_believed(monkeypatch):
+    low, high = normal_quantile_bounds(Fraction(9, 10))
+    for shift in (-3, -(2.0**-90), 2.0**-90, 3):
+        guess = int((low + Fraction(shift)) * (1 << normal.POINT))
+        monkeypatch.setattr(normal, "_quantile_guess", lambda probability, guess=guess: guess)
+        normal_quantile_bounds.cache_clear()
+        other_low, other_high = normal_quantile_bounds(Fraction(9, 10))
+        assert other_low < high
+        assert other_high > low
+    normal_quantile_bounds.cache_clear()
+
+
 def test_normal_quantile_refuses_the_ends():
     for level in (Fraction(0), Fraction(1), Fraction(1, 1 << 257), Fraction(-1, 2)):
         with pytest.raises(ValueError, match="outside"):
@@ -384,6 +424,32 @@ def test_cohens_largest_radii(misses, published):
     assert float(text.split()[2]) == pytest.approx(published, abs=5.1e-4)
 
 
+@pytest.mark.parametrize("bound", ["one-class", "two-class"])
+def test_each_quantile_is_taken_from_its_safe_end(bound, monkeypatch):
+    manifest = bundle([900, 60, 40], "1/100", bound=bound)
+    width = Fraction(1, 8)
+    wide = {
+        p: (low - width, high + width)
+        for p, low, high in ((p, *normal_quantile_bounds(p)) for p in levels_asked(manifest, monkeypatch))
+    }
+    monkeypatch.setattr(counts_module, "normal_quantile_bounds", wide.__getitem__)
+    truth = true_radius(manifest) - real(Fraction(1, 2) * width)
+    assert accepted(manifest, center(ON), truth - NANO)
+    assert not accepted(manifest, center(ON), truth + NANO)
+
+
+def levels_asked(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> list[Fraction]:
+    asked: list[Fraction] = []
+
+    def listen(probability: Fraction) -> tuple[Fraction, Fraction]:
+        asked.append(probability)
+        return normal_quantile_bounds(probability)
+
+    monkeypatch.setattr(counts_module, "normal_quantile_bounds", listen)
+    check_counts(manifest, center(ON), SHAPE)
+    return asked
+
+
 def test_text_gives_the_radius_rounded_down_and_the_claim():
     manifest = bundle([990, 10], "83/100")
     text = check_counts(manifest, center(ON), SHAPE)
@@ -442,6 +508,25 @@ def test_on_grid_means_within_two_to_the_minus_24_of_its_size(value, inside):
             check_counts(manifest, tensors, SHAPE)
 
 
+def test_distances_of_all_elements_add_up():
+    tensors = center((1 - 2.0**-25,) * 6, "F64")
+    manifest = bundle([990, 10], "1/10")
+    truth = true_radius(manifest) - mpmath.sqrt(6) * mpmath.mpf(2) ** -25
+    assert accepted(manifest, tensors, truth - mpmath.mpf(10) ** -20)
+    assert not accepted(manifest, tensors, truth + mpmath.mpf(10) ** -20)
+
+
+def test_square_root_is_rounded_up_and_close():
+    assert counts_module._sqrt_high(Fraction(0)) == 0
+    for value in (Fraction(2), Fraction(1, 3), Fraction(1, 10**90), Fraction(6, 255**2), Fraction(4)):
+        root = counts_module._sqrt_high(value)
+        assert (
+            root * root
+            >= value
+            > (root - Fraction(1, 1 << 127)) * abs(root - Fraction(1, 1 << 127)) - Fraction(1, 1 << 250)
+        )
+
+
 def test_every_float32_eight_bit_level_is_on_the_grid():
     tensors = center(tuple(k / 255 for k in range(256)), shape=(256,))
     assert check_counts(bundle([990, 10], "1/10"), tensors, (256,))
@@ -494,6 +579,7 @@ def lies(*changes: Callable[[Manifest], None]) -> Callable[[Manifest], None]:
 
 LIES = {
     "sum": (lie("evidence", "counts", to=[9901, 60, 40]), "add up"),
+    "sum too small": (lie("evidence", "counts", to=[9899, 60, 40]), "add up"),
     "fewer samples": (lie("evidence", "samples", to=9999), "add up"),
     "label": (lie("property", "label", to=1), "label is not evidence.top"),
     "top": (lie("evidence", "top", to=1), "label is not evidence.top"),
@@ -524,6 +610,7 @@ LIES = {
     "selection": (lie("evidence", "selection_samples", to=-1), "selection_samples"),
     "selection bool": (lie("evidence", "selection_samples", to=True), "selection_samples"),
     "alpha of the claim": (lie("claim", "guarantee", "alpha", to="1/10000"), "is not evidence.alpha"),
+    "weaker claim": (lie("claim", "guarantee", "alpha", to="1/100"), "is not evidence.alpha"),
     "alpha of the evidence": (lie("evidence", "alpha", to="1/10"), "is not evidence.alpha"),
     "alpha 0": (lie("evidence", "alpha", to="0"), "between 0 and 1"),
     "alpha 1": (lie("evidence", "alpha", to="1"), "between 0 and 1"),
