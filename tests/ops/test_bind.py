@@ -102,6 +102,8 @@ def test_wrong_shape_of_x_is_refused() -> None:
         Node("Dropout", "n", ("x", "", "t"), ("y",)),
         Node("BatchNormalization", "n", ("x", "c", "c", "c", "c"), ("y",), {"training_mode": 1}),
         Node("Clip", "n", ("x", "x"), ("y",)),
+        Node("Max", "n", ("x", "x"), ("y",)),
+        Node("Min", "n", ("x", "c"), ("y",)),
         Node("Relu", "n", ("mask",), ("y",)),
     ],
     ids=lambda node: node.op,

@@ -214,6 +214,8 @@ OTHER = [
     one("Clip", (2, 9), _inputs=("x", "", "h"), _constants={"h": np.float32(0.25)}),
     one("Clip", (2, 9), _inputs=("x", "l", "h"), _constants={"l": np.float32(-0.5), "h": np.float32(0.25)}),
     one("Clip", (2, 9)),
+    right("Max", (2, 9), np.array([0.25], dtype=np.float32)),
+    left("Min", (2, 9), np.array(0.25, dtype=np.float32)),
     one("Sigmoid", (2, 3)),
     one("Tanh", (2, 3)),
     one("MaxPool", (1, 2, 9), kernel_shape=[3], strides=[2], pads=[1, 1]),

@@ -87,8 +87,11 @@ def _folds(proto: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:
     """Say whether a node's outputs do not depend on the input's value (its shape is fixed)."""
     if proto.op_type in _RANDOM or any(a.HasField("g") or a.graphs for a in proto.attribute):
         return False
-    shaped = proto.op_type in _OF_SHAPES and proto.domain in _STANDARD
-    return shaped or all(name in constants for name in proto.input if name)
+    if proto.domain in _STANDARD and proto.op_type in _OF_SHAPES:
+        return True
+    # The second input of CastLike gives a type, not a value.
+    inputs = proto.input[:1] if proto.op_type == "CastLike" else proto.input
+    return all(name in constants for name in inputs if name)
 
 
 def read_graph(model: onnx.ModelProto) -> Graph:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unmoved.core.errors import UnsupportedError
 from unmoved.ir.network import Node
 from unmoved.ops.op import Elementwise
 from unmoved.ops.scope import Scope
@@ -178,6 +179,19 @@ def clip(node: Node, scope: Scope) -> Elementwise:
         given = scope.array(node, place)
         ends.append(float(node.attributes.get(key, default)) if given is None else float(given.reshape(())))
     return Clip(**scope.base(node), low=ends[0], high=ends[1])
+
+
+def one_sided(node: Node, scope: Scope) -> Elementwise:
+    """Max or Min with one number: a Clip with one end."""
+    variables = scope.variables(node)
+    if len(variables) != 1 or len(node.inputs) != 2:
+        raise UnsupportedError(f"{node.op} (of {len(variables)} variables)", "ops")
+    end = scope.array(node, 1 - variables[0])
+    if end is None or end.size != 1 or scope.shape(node.outputs[0]) != scope.shape(node.inputs[variables[0]]):
+        raise UnsupportedError(f"{node.op} (with a tensor)", "ops")
+    number = float(end.reshape(()))
+    low, high = (number, math.inf) if node.op == "Max" else (-math.inf, number)
+    return Clip(**scope.base(node), low=low, high=high)
 
 
 def sigmoid(node: Node, scope: Scope) -> Elementwise:
