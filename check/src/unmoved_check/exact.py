@@ -220,5 +220,7 @@ def least_on_ball(coefs: Sequence[int], exp: int, ball: Ball) -> Fraction:
     """A lower bound of coefs * 2^-exp . x over an L1 or L2 ball: at the centre, less eps times the dual norm."""
     centre, centre_exp = scaled_floats(ball.center)
     middle = times_power(sum(a * c for a, c in zip(coefs, centre, strict=True)), exp + centre_exp)
-    norm = isqrt(sum(a * a for a in coefs)) + 1 if ball.norm == "2" else max(map(abs, coefs), default=0)
-    return middle - ball.eps * times_power(norm, exp)
+    if ball.norm == "1":
+        return middle - ball.eps * times_power(max(map(abs, coefs), default=0), exp)
+    norm = isqrt(sum(a * a for a in coefs) << INPUT_EXP) + 1
+    return middle - ball.eps * times_power(norm, exp + INPUT_EXP // 2)

@@ -14,7 +14,7 @@ WIDEST = 1024
 
 
 def times_power(number: int, exp: int) -> Fraction:
-    """number * 2^-exp."""
+    """Number * 2^-exp."""
     return Fraction(number, 1 << exp) if exp >= 0 else Fraction(number << -exp)
 
 

@@ -1,9 +1,8 @@
-"""Each step of a graph in integer arithmetic: `forward` an interval, `backward` a row. Only Relu and constants round."""
+"""Each step of a graph in integer arithmetic: `forward` an interval, `backward` a row. Only Relu rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from itertools import product
 from math import prod
 from operator import mul
@@ -53,7 +52,7 @@ class ExactDense:
         return Interval(low, high, x.exp + self.exp + 1)
 
     def backward(self, form: Form, coefs: list[int], exp: int, bounds: Bounds) -> None:
-        """coefs W."""
+        """Coefs W."""
         found: list[int] = []
         for r in range(self.step.rows):
             found += combine(coefs[r * self.step.outer : (r + 1) * self.step.outer], self.rows, self.step.inner)
@@ -61,7 +60,7 @@ class ExactDense:
 
 
 def combine(coefs: Sequence[int], rows: Sequence[list[int]], width: int) -> list[int]:
-    """sum of coefs[n] * rows[n]."""
+    """Sum of coefs[n] * rows[n]."""
     total: list[int] | None = None
     for a, row in zip(coefs, rows, strict=True):
         if a:
@@ -182,7 +181,7 @@ class ExactScale:
         return Interval(low, high, exp)
 
     def backward(self, form: Form, coefs: list[int], exp: int, bounds: Bounds) -> None:
-        """coefs * s, the shift, and the open part: a s' x >= a s x - |a| open X, a t' >= a t + min(a, 0) open."""
+        """Coefs * s, the shift, and the open part: a s' x >= a s x - |a| open X, a t' >= a t + min(a, 0) open."""
         x, shift, open_s = bounds[self.step.source], 0, 0
         found = [0] * len(coefs)
         for i, (a, k) in enumerate(zip(coefs, self.step.which, strict=True)):
@@ -339,5 +338,3 @@ def prepared(step: Step, sizes: Sequence[int]) -> ExactStep:
             return ExactRelu(step)
         case Maximum():
             return ExactMaximum(step, sizes[step.source])
-
-

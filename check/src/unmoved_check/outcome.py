@@ -35,6 +35,7 @@ class Rejected:
     """The claim does not follow from the evidence, or the bundle is malformed; `reason` says why."""
 
     reason: str
+    seconds: float = 0.0
 
     @property
     def accepted(self) -> bool:

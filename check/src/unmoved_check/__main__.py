@@ -1,0 +1,7 @@
+"""`python -m unmoved_check`."""
+
+import sys
+
+from unmoved_check.cli import main
+
+sys.exit(main())

@@ -1,0 +1,127 @@
+"""The door: bytes of a bundle in, `Accepted` or `Rejected` out; one table of evidence kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from time import perf_counter
+from typing import Literal
+
+from unmoved_check.bundle import Bundle, parse
+from unmoved_check.claim import Claim, parse_claim
+from unmoved_check.counts import check_counts
+from unmoved_check.dual_tree import check_dual_tree
+from unmoved_check.exact import ExactEngine
+from unmoved_check.leaf import Engine
+from unmoved_check.model.lowering import RULES, lower
+from unmoved_check.model.reader import Source, read_model
+from unmoved_check.model.steps import Graph
+from unmoved_check.outcome import Accepted, Rejected, Rejection
+from unmoved_check.witness import check_witness
+
+Mode = Literal["auto", "exact", "floating"]
+
+OPERATORS = frozenset(RULES)
+"""The ONNX operators whose proofs can be checked (some only on constants)."""
+
+
+class Checker:
+    """Checks certificates against one model, whose bytes are all that is trusted; work on the model is kept."""
+
+    def __init__(self, model: bytes):
+        self._model = model
+        self._digest = sha256(model).hexdigest()
+
+    def check(self, manifest: bytes, payload: bytes, mode: Mode = "auto") -> Accepted | Rejected:
+        """Accepted only if the bundle's claim about this model follows from its evidence; never raises.
+
+        `auto` is floating for dual trees; counts and witnesses are always checked exactly.
+        """
+        start = perf_counter()
+        try:
+            if mode not in ("auto", "exact", "floating"):
+                raise Rejection(f"mode {mode!r} is not one of auto, exact, floating")
+            bundle = parse(manifest, payload)
+            claim = parse_claim(bundle.manifest, bundle.tensors)
+            self._bind(bundle, claim)
+            kind = claim.evidence.get("kind")
+            entry = EVIDENCE.get(kind) if isinstance(kind, str) else None
+            if entry is None:
+                raise Rejection(f"manifest: unknown kind of evidence {str(kind)[:40]!r}")
+            says = (claim.verdict, claim.function, claim.semantics, claim.guarantee)
+            if says != entry.says:
+                raise Rejection(f"manifest: {kind} evidence can only say {entry.says}, the claim says {says}")
+            used, margin = entry.run(self, bundle, claim, mode)
+            return Accepted(str(kind), used, margin, perf_counter() - start)
+        except Rejection as rejection:
+            return Rejected(str(rejection), perf_counter() - start)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in here must not look like acceptance
+            return Rejected(f"internal error: {type(error).__name__}: {error}", perf_counter() - start)
+
+    def _bind(self, bundle: Bundle, claim: Claim) -> None:
+        """The bundle speaks of this payload, this model, and its input and output."""
+        if bundle.payload_digest != claim.payload:
+            raise Rejection("the payload is not the one that the manifest names")
+        if self._digest != claim.model.sha256:
+            raise Rejection("the model is not the one that the manifest names")
+        source = self.source
+        if (claim.model.input, claim.model.output) != (source.input, source.output):
+            raise Rejection("the model's input or output has another name")
+        if claim.model.input_shape != source.input_shape:
+            raise Rejection(f"the model's input has shape {list(source.input_shape)}")
+
+    @cached_property
+    def source(self) -> Source:
+        """The model as read."""
+        return read_model(self._model)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The model as steps."""
+        return lower(self.source)
+
+    @cached_property
+    def exact(self) -> ExactEngine:
+        """The engine in integers."""
+        return ExactEngine(self.graph)
+
+    @cached_property
+    def floating(self) -> Engine:
+        """The engine in float64; numpy is imported here, so that exact checks never need it."""
+        from unmoved_check.floating import FloatEngine
+
+        return FloatEngine(self.graph)
+
+
+def _dual_tree(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
+    engine: Engine = checker.exact if mode == "exact" else checker.floating
+    used = "exact" if mode == "exact" else "floating"
+    return used, check_dual_tree(claim, bundle.tensors, checker.graph, engine)
+
+
+def _counts(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
+    strange = set(bundle.tensors) - claim.names
+    if strange:
+        raise Rejection(f"payload: {sorted(strange)[0]} is not used")
+    return "exact", check_counts(bundle.manifest, bundle.tensors, checker.source.input_shape)
+
+
+def _witness(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
+    return "exact", check_witness(claim, bundle.tensors, checker.exact)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What evidence of a kind may say (verdict, function, semantics, guarantee), and who checks it."""
+
+    says: tuple[str, str, str, str]
+    run: Callable[[Checker, Bundle, Claim, Mode], tuple[str, str]]
+
+
+EVIDENCE: dict[str, Kind] = {
+    "dual-tree": Kind(("CERTIFIED", "f", "real", "deterministic"), _dual_tree),
+    "counts": Kind(("CERTIFIED", "g", "sampled", "probabilistic"), _counts),
+    "witness": Kind(("FALSIFIED", "f", "real+onnxruntime", "deterministic"), _witness),
+}

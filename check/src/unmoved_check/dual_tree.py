@@ -1,0 +1,169 @@
+"""Dual-tree evidence: trees parsed into leaves, leaves handed to an engine, every lower bound > 0.
+
+A tree proves its disjunct impossible when every leaf does: the two children of a split cover its parent's region
+(z >= 0 or z <= 0; x <= p or x >= p), so the leaves cover the threat's set. A leaf shows w . (A y - b) > 0 for some
+w >= 0 that is not zero, which no y with A y <= b can satisfy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from unmoved_check.canonical import Json
+from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
+from unmoved_check.leaf import Engine, Leaf, Split
+from unmoved_check.model.steps import Graph
+from unmoved_check.outcome import Rejection
+from unmoved_check.region import Cut, Region
+from unmoved_check.tensor import Tensor
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass
+class Forest:
+    """The leaves of all trees so far, by the input cuts on their paths."""
+
+    graph: Graph
+    tensors: Tensors
+    leaves: dict[tuple[Cut, ...], list[Leaf]] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+
+    def grow(self, tree: Json, objective: Leaf, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
+        """Add the leaves of `tree`, which prove `objective` under the cuts and splits of the path."""
+        if not isinstance(tree, list) or not tree:
+            raise Rejection("evidence: a tree is no list")
+        if tree[0] == "leaf" and len(tree) == 2:
+            self._leaf(tree[1], objective, cuts, path)
+        elif tree[0] == "relu" and len(tree) == 5:
+            value, index = self._relu(tree[1], tree[2])
+            self.grow(tree[3], objective, cuts, (*path, Split(value, index, True, 0.0)))
+            self.grow(tree[4], objective, cuts, (*path, Split(value, index, False, 0.0)))
+        elif tree[0] == "input" and len(tree) == 5:
+            index = integer(tree[1], "an input split's index")
+            point = rational(tree[2], "an input split's point")
+            if not 0 <= index < self.graph.sizes[0]:
+                raise Rejection("evidence: an input split's index is out of range")
+            self.grow(tree[3], objective, (*cuts, Cut(index, point, True)), path)
+            self.grow(tree[4], objective, (*cuts, Cut(index, point, False)), path)
+        else:
+            raise Rejection("evidence: a tree is neither a leaf nor a split with both its children")
+
+    def _relu(self, name: Json, index: Json) -> tuple[int, int]:
+        if not isinstance(name, str) or name not in self.graph.relu_inputs:
+            raise Rejection("evidence: a split of a tensor that is no ReLU's input")
+        value, at = self.graph.relu_inputs[name], integer(index, "a split's index")
+        if not 0 <= at < self.graph.sizes[value]:
+            raise Rejection("evidence: a split's index is out of range")
+        return value, at
+
+    def _leaf(self, number: Json, objective: Leaf, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
+        k = integer(number, "a leaf's number")
+        if k < 0 or k in self.numbers:
+            raise Rejection(f"evidence: leaf number {k} is negative or used twice")
+        self.numbers.add(k)
+        multipliers = self._multipliers(k, len(path))
+        splits = tuple(replace(split, multiplier=m) for split, m in zip(path, multipliers, strict=True))
+        self.leaves.setdefault(cuts, []).append(replace(objective, number=k, splits=splits))
+
+    def _multipliers(self, k: int, count: int) -> Sequence[float]:
+        name = f"multipliers/{k}"
+        if name not in self.tensors:
+            return [0.0] * count
+        found = self.tensors[name]
+        self.used.add(name)
+        if found.dtype != "F32" or found.shape != (count,) or any(v < 0 for v in found.numbers):
+            raise Rejection(f"payload: {name} is not one float32 >= 0 for each split on the leaf's path")
+        return [float(v) for v in found.numbers]
+
+    def slopes(self) -> dict[int, dict[int, bytes]]:
+        """The lower-line slopes that the payload gives, by leaf number and value."""
+        found: dict[int, dict[int, bytes]] = {}
+        for name, tensor in self.tensors.items():
+            first, _, rest = name.partition("/")
+            number, _, relu = rest.partition("/")
+            if first != "slopes":
+                continue
+            value = self.graph.relu_inputs.get(relu)
+            k = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else -1
+            if str(k) != number or k not in self.numbers or value is None:
+                raise Rejection(f"payload: {name} belongs to no leaf, or to no ReLU")
+            if tensor.dtype != "U8" or tensor.size != self.graph.sizes[value] or value in found.get(k, {}):
+                raise Rejection(f"payload: {name} is not one uint8 for each element of the ReLU's input")
+            self.used.add(name)
+            found.setdefault(k, {})[value] = tensor.data
+        return found
+
+
+def check_dual_tree(claim: Claim, tensors: Tensors, graph: Graph, engine: Engine) -> str:
+    """The least margin of all leaves, as a text; Rejection unless every leaf's lower bound is > 0."""
+    evidence = fields(claim.evidence, "evidence", "kind intermediate trees")
+    intermediate = one_of(evidence["intermediate"], "evidence.intermediate", "interval linear")
+    trees, disjuncts = evidence["trees"], claim.property.disjuncts
+    if not isinstance(trees, list) or len(trees) != len(disjuncts):
+        raise Rejection(f"evidence: expected {len(disjuncts)} trees, one for each disjunct")
+    if claim.property.outputs != graph.outputs:
+        raise Rejection(f"the property speaks of {claim.property.outputs} outputs, the model has {graph.outputs}")
+    forest = Forest(graph, tensors)
+    for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
+        forest.grow(tree, _objective(conjuncts, _weights(forest, d, len(conjuncts))), (), ())
+    slopes = forest.slopes()
+    strange = set(tensors) - claim.names - forest.used
+    if strange:
+        raise Rejection(f"payload: {sorted(strange)[0]} is not used")
+    margins: list[Fraction | float] = []
+    for cuts, leaves in forest.leaves.items():
+        sloped = [replace(leaf, slopes=slopes.get(leaf.number, {})) for leaf in leaves]
+        margins += _proved(engine, _within(claim.region, cuts), sloped, intermediate)
+    least = f"least margin {_short(min(margins))}" if margins else "no leaf's region has a point"
+    return f"{len(forest.numbers)} leaves, {least}"
+
+
+def _proved(engine: Engine, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float]:
+    """The margins of the leaves whose regions are not empty; Rejection when one is not > 0."""
+    found: list[Fraction | float] = []
+    for leaf, margin in zip(leaves, engine.margins(region, leaves, intermediate), strict=True):
+        if margin is None:
+            continue
+        if not margin > 0:
+            raise Rejection(f"leaf {leaf.number} is not proved: lower bound {_short(margin)}")
+        found.append(margin)
+    return found
+
+
+def _short(margin: Fraction | float) -> str:
+    try:
+        return f"{float(margin):.6g}"
+    except OverflowError:
+        return "beyond float64"
+
+
+def _within(region: Region, cuts: tuple[Cut, ...]) -> Region:
+    return replace(region, cuts=(*region.cuts, *cuts))
+
+
+def _weights(forest: Forest, d: int, count: int) -> list[Fraction]:
+    name = f"weights/{d}"
+    if name not in forest.tensors:
+        return [Fraction(1)] * count
+    found = forest.tensors[name]
+    forest.used.add(name)
+    weights = found.fractions() if found.dtype == "F64" and found.shape == (count,) else []
+    if not weights or min(weights) < 0 or not any(weights):
+        raise Rejection(f"payload: {name} is not one float64 >= 0 for each conjunct, not all zero")
+    return weights
+
+
+def _objective(conjuncts: Sequence[Conjunct], weights: Sequence[Fraction]) -> Leaf:
+    """Sum of w_i (a_i . y - b_i), exactly."""
+    row: dict[int, Fraction] = {}
+    constant = Fraction(0)
+    for conjunct, weight in zip(conjuncts, weights, strict=True):
+        if weight:
+            constant -= weight * conjunct.bound
+            for j, a in conjunct.row.items():
+                row[j] = row.get(j, Fraction(0)) + weight * a
+    return Leaf(-1, row, constant)

@@ -1,0 +1,311 @@
+"""The fast path: dual-tree leaves bounded in float64 with a-priori rounding bounds.
+
+The bounds are derived in floating_rounding and floating_steps. A batch of rows walks back from the output to the
+input. Invariant, in exact reals, for every row r and every x of the region:
+target_r(x) >= sum over v of coefs[v][r] . v(x) + constant[r]. Every operation that rounds pays its bound into the
+constant, which itself is only ever lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmoved_check.floating_rounding import (
+    LARGEST,
+    TINY,
+    Array,
+    U,
+    down,
+    float_down,
+    float_up,
+    gamma,
+    nearest,
+    up,
+    weighed,
+)
+from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, prepared
+from unmoved_check.leaf import Leaf, Split, tight
+from unmoved_check.model.steps import Graph
+from unmoved_check.outcome import Rejection
+from unmoved_check.region import Ball, Region
+
+CELLS = 1 << 22
+"""Rows are walked in chunks whose largest matrix has at most this many numbers (32 MiB)."""
+
+Overrides = Mapping[int, tuple[Array, Array]]
+
+
+@dataclass
+class Walk:
+    """One batch of rows on its way back: coefs[v] of shape (m, n_v), constant (m,), bounds and prices paid so far."""
+
+    coefs: dict[int, Array]
+    constant: Array
+    boxes: Boxes
+    prices: dict[int, Array | None]
+    slopes: Mapping[int, Array] = field(default_factory=dict)
+    cuts: Overrides = field(default_factory=dict)
+
+    def pay(self, constant: Array | float, loss: Array | float) -> None:
+        """Constant += constant - loss, rounded down."""
+        self.constant = down(self.constant + down(constant - np.asarray(loss)))
+
+    def add(self, value: int, rows: Array) -> None:
+        """Add rows . value: where rows meet, each sum is off by at most u |sum| (and never by underflow)."""
+        if value not in self.coefs:
+            self.coefs[value] = rows
+            return
+        total = self.coefs[value] + rows
+        self.coefs[value] = total
+        box = self.boxes[value]
+        self.pay(0.0, weighed(total, 1.05 * U * box.size + TINY) + box.floor)
+
+
+class FloatEngine:
+    """Lower bounds in float64 for one graph; |W| and folded constants are kept between calls."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.steps = [prepared(step, graph.sizes) for step in graph.steps]
+        self.tight = tight(graph)
+        self.chunk = max(1, CELLS // max(graph.sizes))
+
+    def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
+        """For every leaf a lower bound, None when region and splits have no point in common.
+
+        As in `exact.ExactEngine.margins`: `linear` takes the region's bounds of ReLU inputs, cut by the leaf's splits;
+        `interval` propagates anew under the splits. Rejection when a number is not finite or too large.
+        """
+        with np.errstate(all="ignore"):
+            require_ieee()
+            hull = input_hull(region)
+            if hull is None:
+                return [None] * len(leaves)
+            if intermediate == "interval":
+                return self._interval_leaves(hull, leaves)
+            found: list[Fraction | float | None] = []
+            boxes = self._refined(hull, region)
+            prices: dict[int, Array | None] = {}
+            for at in range(0, len(leaves), self.chunk):
+                found += self._linear_leaves(boxes, prices, region, leaves[at : at + self.chunk])
+            return found
+
+    def _interval_leaves(self, hull: Box, leaves: Sequence[Leaf]) -> list[Fraction | float | None]:
+        """Leaves under the same splits share one propagation."""
+        found: list[Fraction | float | None] = [None] * len(leaves)
+        together: dict[tuple[Split, ...], list[int]] = {}
+        for k, leaf in enumerate(leaves):
+            together.setdefault(leaf.splits, []).append(k)
+        for splits, members in together.items():
+            boxes = self._intervals(hull, splits)
+            if boxes is not None:
+                margins = self._least(boxes, [leaves[k] for k in members])
+                for k, margin in zip(members, margins, strict=True):
+                    found[k] = float(margin)
+        return found
+
+    def _intervals(self, hull: Box, splits: Sequence[Split]) -> Boxes | None:
+        boxes: Boxes = []
+        for value in range(len(self.steps) + 1):
+            box = hull if value == 0 else checked(self.steps[value - 1].forward(boxes))
+            low, high = box.low, box.high
+            for split in splits:
+                if split.value == value:
+                    low, high = cut(low, high, split)
+                    if low[split.index] > high[split.index]:
+                        return None
+            boxes.append(box if low is box.low and high is box.high else Box(low, high))
+        return boxes
+
+    def _refined(self, hull: Box, region: Region) -> Boxes:
+        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows."""
+        boxes = [checked(hull)]
+        for step in self.steps:
+            if isinstance(step, FloatRelu | FloatMaximum) and (region.curved or not self.tight[step.source]):
+                which = undecided(step, boxes[step.source])
+                if which.size:
+                    boxes[step.source] = self._rows(boxes, region, step.source, which)
+            boxes.append(checked(step.forward(boxes)))
+        return boxes
+
+    def _rows(self, boxes: Boxes, region: Region, value: int, which: NDArray[np.intp]) -> Box:
+        """The box of `value`, each element in `which` intersected with what two backward rows say."""
+        low, high = boxes[value].low.copy(), boxes[value].high.copy()
+        half = max(1, self.chunk // 2)
+        prices: dict[int, Array | None] = {}
+        for at in range(0, which.size, half):
+            part = which[at : at + half]
+            rows = np.zeros((2 * part.size, low.size))
+            rows[np.arange(part.size), part] = 1.0
+            rows[np.arange(part.size, 2 * part.size), part] = -1.0
+            walk = Walk({value: rows}, np.zeros(2 * part.size), boxes, prices)
+            least = self._walk(walk, region, value)
+            low[part] = np.maximum(low[part], least[: part.size])
+            high[part] = np.minimum(high[part], -least[part.size :])
+        return checked(Box(low, high))
+
+    def _linear_leaves(
+        self, boxes: Boxes, prices: dict[int, Array | None], region: Region, leaves: Sequence[Leaf]
+    ) -> list[Fraction | float | None]:
+        walk = self._start(boxes, prices, leaves)
+        empty = np.zeros(len(leaves), dtype=bool)
+        cuts: dict[int, tuple[Array, Array]] = {}
+        slopes: dict[int, Array] = {}
+        for r, leaf in enumerate(leaves):
+            for split in leaf.splits:
+                if split.value not in cuts:
+                    box, shape = boxes[split.value], (len(leaves), boxes[split.value].low.size)
+                    cuts[split.value] = (np.tile(box.low, (shape[0], 1)), np.tile(box.high, (shape[0], 1)))
+                    walk.coefs.setdefault(split.value, np.zeros(shape))
+                low, high = cuts[split.value]
+                low[r], high[r] = cut(low[r], high[r], split)
+                empty[r] |= low[r, split.index] > high[r, split.index]
+                # weak duality; fl(a - multiplier) is a less some multiplier >= 0, because rounding is monotone
+                walk.coefs[split.value][r, split.index] -= split.multiplier if split.positive else -split.multiplier
+            for value, bytes_ in leaf.slopes.items():
+                if value not in slopes:
+                    slopes[value] = default_slopes(boxes[value], cuts.get(value), len(leaves))
+                slopes[value][r] = np.frombuffer(bytes_, dtype=np.uint8) / 255.0
+        walk.cuts, walk.slopes = cuts, slopes
+        margins = self._walk(walk, region, len(self.steps))
+        return [None if e else float(m) for m, e in zip(margins, empty, strict=True)]
+
+    def _start(self, boxes: Boxes, prices: dict[int, Array | None], leaves: Sequence[Leaf]) -> Walk:
+        """The leaves' rows on the output; what float64 can't hold of them is paid for at the output's bounds."""
+        rows = np.zeros((len(leaves), self.graph.outputs))
+        loss = np.zeros_like(rows)
+        constant = np.array([float_down(leaf.constant) for leaf in leaves])
+        for r, leaf in enumerate(leaves):
+            for j, coefficient in leaf.row.items():
+                rows[r, j], loss[r, j] = nearest(coefficient, coefficient)
+        walk = Walk({self.graph.output: rows}, constant, boxes, prices)
+        if loss.any():
+            box = boxes[self.graph.output]
+            walk.pay(0.0, weighed(loss, box.size) + box.floor)
+        return walk
+
+    def _walk(self, walk: Walk, region: Region, value: int) -> Array:
+        """Lower bounds over the region, walking back from `value` to the input; -inf where a number overflowed."""
+        for i in range(value - 1, -1, -1):
+            if i + 1 in walk.coefs:
+                self._step(walk, i)
+        if 0 in walk.coefs:
+            rows = walk.coefs[0]
+            best = least_on(rows, walk.boxes[0])
+            if region.ball is not None and region.curved:
+                best = np.maximum(best, least_on_ball(rows, region.ball))
+            walk.pay(best, 0.0)
+        return np.where(np.isfinite(walk.constant), walk.constant, -np.inf)
+
+    def _step(self, walk: Walk, i: int) -> None:
+        """The rows on value i + 1 become rows on the sources of step i."""
+        rows, step = walk.coefs.pop(i + 1), self.steps[i]
+        if isinstance(step, FloatRelu) and (step.source in walk.cuts or step.source in walk.slopes):
+            box = walk.boxes[step.source]
+            low, high = walk.cuts.get(step.source, (box.low[None], box.high[None]))
+            found, intercept = step.lines(rows, low, high, walk.slopes.get(step.source))
+            walk.pay(intercept, box.floor)
+            walk.add(step.source, found)
+            return
+        if i not in walk.prices:
+            walk.prices[i] = step.price(walk.boxes)
+        price = walk.prices[i]
+        parts, constant = step.backward(rows, walk.boxes)
+        floor = sum(walk.boxes[source].floor for source, _ in parts)
+        walk.pay(constant, floor if price is None else weighed(rows, price) + floor)
+        for source, found in parts:
+            walk.add(source, found)
+
+    def _least(self, boxes: Boxes, leaves: Sequence[Leaf]) -> Array:
+        """The least values that the intervals allow, through the affine steps before the output."""
+        walk = self._start(boxes, {}, leaves)
+        for i in range(len(self.steps) - 1, -1, -1):
+            if i + 1 in walk.coefs and not isinstance(self.steps[i], FloatRelu | FloatMaximum):
+                self._step(walk, i)
+        for value, rows in walk.coefs.items():
+            walk.pay(least_on(rows, boxes[value]), 0.0)
+        return np.where(np.isfinite(walk.constant), walk.constant, -np.inf)
+
+
+def require_ieee() -> None:
+    """Refuse to work where arithmetic is not round-to-nearest with gradual underflow (a stray -ffast-math library)."""
+    one, small = np.ones(1), np.full(1, 2.0**-1022)
+    nearest_ = one + U == one and -one - U == -one and one + 3 * U == one + 4 * U
+    if not nearest_ or not small * 0.5 > 0.0:
+        raise Rejection("floating-point arithmetic is not IEEE round-to-nearest here")
+
+
+def checked(box: Box) -> Box:
+    """The box, when all its numbers are finite and not too large."""
+    if not bool((box.size < LARGEST).all()):
+        raise Rejection("numbers too large for floating-point checking")
+    return box
+
+
+def cut(low: Array, high: Array, split: Split) -> tuple[Array, Array]:
+    """Bounds under z_i >= 0 or z_i <= 0."""
+    low, high = low.copy(), high.copy()
+    if split.positive:
+        low[split.index] = max(low[split.index], 0.0)
+    else:
+        high[split.index] = min(high[split.index], 0.0)
+    return low, high
+
+
+def default_slopes(box: Box, cuts: tuple[Array, Array] | None, rows: int) -> Array:
+    """Slope 1 where high >= -low, else 0, for every row."""
+    low, high = cuts if cuts is not None else (box.low[None], box.high[None])
+    return np.array(np.broadcast_to((high >= -low).astype(np.float64), (rows, box.low.size)))
+
+
+def undecided(step: FloatRelu | FloatMaximum, x: Box) -> NDArray[np.intp]:
+    """The elements of a non-linear step's input whose better bounds could matter."""
+    if isinstance(step, FloatRelu):
+        return np.flatnonzero((x.low < 0.0) & (x.high > 0.0))
+    best, _, _ = step.winners(x)
+    rivals = (step.windows != best[:, None]) & (x.high[step.windows] > x.low[best][:, None])
+    open_ = rivals.any(axis=1)
+    return np.unique(np.concatenate([step.windows[rivals], best[open_]]))
+
+
+def input_hull(region: Region) -> Box | None:
+    """A box around the region, every end rounded outward; None when the region is empty."""
+    if region.ball is not None:
+        center, eps = np.array(region.ball.center), float_up(region.ball.eps)
+        low, high = down(center - eps), up(center + eps)
+    else:
+        if region.box is None:
+            raise ValueError("a region without a ball or a box")
+        low, high = np.array(region.box[0]), np.array(region.box[1])
+    if region.clip is not None:
+        low = np.maximum(low, float_down(region.clip[0]))
+        high = np.minimum(high, float_up(region.clip[1]))
+    for limit in region.cuts:
+        if limit.below:
+            high[limit.index] = min(high[limit.index], float_up(limit.point))
+        else:
+            low[limit.index] = max(low[limit.index], float_down(limit.point))
+    return None if bool((low > high).any()) else Box(low, high)
+
+
+def least_on(rows: Array, box: Box) -> Array:
+    """A lower bound of every row over a box: max(a, 0) . low + min(a, 0) . high, less g_(2n) |a| . X."""
+    value = np.maximum(rows, 0.0) @ box.low + np.minimum(rows, 0.0) @ box.high
+    return down(value - (weighed(rows, gamma(2 * rows.shape[1]) * box.size + TINY) + box.floor))
+
+
+def least_on_ball(rows: Array, ball: Ball) -> Array:
+    """A lower bound of every row over an L1 or L2 ball: at the centre, less eps times the dual norm."""
+    center, n = np.array(ball.center), rows.shape[1]
+    middle = down(rows @ center - (weighed(rows, gamma(n) * np.abs(center) + TINY) + TINY))
+    if ball.norm == "2":
+        squares = (rows * rows).sum(axis=1)
+        norm = up(np.sqrt(squares * (1.0 + gamma(n)) + TINY))
+    else:
+        norm = np.abs(rows).max(axis=1, initial=0.0)
+    return down(middle - up(norm * float_up(ball.eps)))

@@ -1,0 +1,65 @@
+"""Convolution as matrix products of patches, for any number of spatial dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from unmoved_check.floating_rounding import Array
+from unmoved_check.model.steps import Conv
+
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Where each tap of the kernel meets the padded input: `taps` are slices of its spatial axes."""
+
+    groups: int
+    channels: int
+    space: tuple[int, ...]
+    out: tuple[int, ...]
+    padded: tuple[int, ...]
+    inside: Slices
+    taps: tuple[Slices, ...]
+
+    @classmethod
+    def of(cls, step: Conv) -> Patches:
+        """The patches of a step."""
+        axes = range(len(step.kernel))
+        reach = [(step.space_out[i] - 1) * step.strides[i] + (step.kernel[i] - 1) * step.dilations[i] + 1 for i in axes]
+        padded = tuple(max(step.space_in[i] + step.pads[i], reach[i]) for i in axes)
+        inside = tuple(slice(step.pads[i], step.pads[i] + step.space_in[i]) for i in axes)
+        taps = tuple(
+            tuple(
+                slice(
+                    tap[i] * step.dilations[i],
+                    tap[i] * step.dilations[i] + (step.space_out[i] - 1) * step.strides[i] + 1,
+                    step.strides[i],
+                )
+                for i in axes
+            )
+            for tap in product(*map(range, step.kernel))
+        )
+        return cls(step.groups, step.channels_in, step.space_in, step.space_out, padded, inside, taps)
+
+    def correlate(self, x: Array, weights: Array) -> Array:
+        """Weights (groups, outer, inner) on x (channels * space,): an array (groups * outer * out,)."""
+        image = np.zeros((self.channels, *self.padded))
+        image[(slice(None), *self.inside)] = x.reshape(self.channels, *self.space)
+        patches = np.stack([image[(slice(None), *tap)] for tap in self.taps], axis=1)
+        return np.asarray(weights @ patches.reshape(self.groups, -1, prod(self.out))).ravel()
+
+    def spread(self, rows: Array, weights: Array) -> Array:
+        """The transpose of `correlate` on rows (m, groups * outer * out): an array (m, channels * space)."""
+        m, positions = rows.shape[0], prod(self.out)
+        blocks = rows.reshape(m, self.groups, -1, positions)
+        patches = np.swapaxes(weights, 1, 2) @ blocks
+        patches = patches.reshape(m, self.channels, len(self.taps), *self.out)
+        image = np.zeros((m, self.channels, *self.padded))
+        for k, tap in enumerate(self.taps):
+            image[(slice(None), slice(None), *tap)] += patches[:, :, k]
+        return image[(slice(None), slice(None), *self.inside)].reshape(m, -1)

@@ -1,0 +1,362 @@
+"""Each step of a graph in float64 with proved error bounds: `forward` an interval, `backward` a batch of rows.
+
+Backward: rows A (m, n) of float64, read as exact reals, stand for A . y. A step gives rows B over its sources and a
+constant k with A . y >= B . x + k for every x within the bounds. B is a rounded B*; the loss |B - B*| . X, X >= |x|,
+is at most |A| . price with a price vector that depends on the step and on X only: one matrix-vector product.
+Underflow: a product off by 2^-1022 in B costs 2^-1022 X_i, in total at most TINY (1 + sum X); TINY in every price pays
+for underflow inside the price. gamma, raised, weighed: see floating_rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmoved_check.floating_conv import Patches
+from unmoved_check.floating_rounding import (
+    TINY,
+    Array,
+    U,
+    dots,
+    down,
+    gamma,
+    nearest,
+    raised,
+    up,
+)
+from unmoved_check.model.steps import Conv, Dense, Maximum, Relu, Scale, Select, Step, Sum
+
+
+@dataclass
+class Box:
+    """low <= v <= high for every element of one value, float64 of shape (n,); `size` >= |v| and its sum rounded up."""
+
+    low: Array
+    high: Array
+    size: Array = field(init=False)
+    floor: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = np.maximum(np.abs(self.low), np.abs(self.high))
+        self.floor = TINY * (2.0 + 2.0 * float(self.size.sum()))
+
+    def ball(self) -> tuple[Array, Array]:
+        """A centre and a radius with |v - centre| <= radius: (high - centre)(1 + u) etc., any centre."""
+        centre = (self.low + self.high) * 0.5
+        radius = np.maximum(self.high - centre, centre - self.low)
+        return centre, radius * (1.0 + 4.0 * U)
+
+
+Boxes = list[Box]
+Parts = list[tuple[int, Array]]
+
+
+class FloatStep(Protocol):
+    """One step in float64."""
+
+    def forward(self, boxes: Boxes) -> Box:
+        """A box of the result from those of the sources."""
+        ...
+
+    def price(self, boxes: Boxes) -> Array | None:
+        """What an absolute unit of every coefficient may lose in `backward`; None when nothing is rounded."""
+        ...
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """(source, rows) pairs and the rounded constant; the losses are those of `price` and the floor of underflow."""
+        ...
+
+
+class FloatLinear:
+    """Common to Dense and Conv: y = W x with matrix products of at most `inner` (forward) and `outer` (backward) terms.
+
+    forward: |W x - fl(W c)| <= |W| r + g_inner |W| |c| = |W| (r + g |c|) for |x - c| <= r.
+    price: |fl(A W) - A W| . X <= g_outer |A| |W| X, so price = g_outer |W| X.
+    """
+
+    source: int
+    inner: int
+    outer: int
+
+    def apply(self, x: Array, absolute: bool) -> Array:
+        """W x, or |W| x."""
+        raise NotImplementedError
+
+    def transposed(self, rows: Array) -> Array:
+        """Rows @ W."""
+        raise NotImplementedError
+
+    def forward(self, boxes: Boxes) -> Box:
+        """Centre and radius, as above."""
+        centre, radius = boxes[self.source].ball()
+        middle = self.apply(centre, False)
+        reach = raised(self.apply(radius + gamma(self.inner) * np.abs(centre), True), self.inner)
+        return Box(down(middle - reach), up(middle + reach))
+
+    def price(self, boxes: Boxes) -> Array:
+        """G |W| X."""
+        reach: Array = raised(self.apply(boxes[self.source].size, True), self.inner)
+        return np.asarray(gamma(self.outer) * reach + TINY)
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """Rows @ W."""
+        return [(self.source, self.transposed(rows))], 0.0
+
+
+class FloatDense(FloatLinear):
+    """One matrix on each of several rows of x."""
+
+    def __init__(self, step: Dense):
+        self.source, self.inner, self.outer, self.repeat = step.source, step.inner, step.outer, step.rows
+        self.weights = np.frombuffer(step.weights, dtype=np.float64).reshape(step.outer, step.inner)
+        self.sizes = np.abs(self.weights)
+
+    def apply(self, x: Array, absolute: bool) -> Array:
+        """X of shape (repeat * inner,)."""
+        if self.repeat == 1:
+            return np.asarray((self.sizes if absolute else self.weights) @ x)
+        return np.asarray(x.reshape(self.repeat, self.inner) @ (self.sizes if absolute else self.weights).T).ravel()
+
+    def transposed(self, rows: Array) -> Array:
+        """Rows of shape (m, repeat * outer)."""
+        m = rows.shape[0]
+        return np.asarray(rows.reshape(-1, self.outer) @ self.weights).reshape(m, -1)
+
+
+class FloatConv(FloatLinear):
+    """A grouped convolution as products of patches; backward each input collects at most one sum per tap."""
+
+    def __init__(self, step: Conv):
+        self.source = step.source
+        self.patches = Patches.of(step)
+        self.inner = step.channels_in // step.groups * prod(step.kernel)
+        self.outer = step.channels_out // step.groups + prod(step.kernel)
+        weights = np.frombuffer(step.weights, dtype=np.float64)
+        self.weights = weights.reshape(step.groups, step.channels_out // step.groups, self.inner)
+        self.sizes = np.abs(self.weights)
+
+    def apply(self, x: Array, absolute: bool) -> Array:
+        """X of shape (channels_in * space,)."""
+        return self.patches.correlate(x, self.sizes if absolute else self.weights)
+
+    def transposed(self, rows: Array) -> Array:
+        """Rows of shape (m, channels_out * out)."""
+        return self.patches.spread(rows, self.weights)
+
+
+class FloatScale:
+    """y = s x + t, s = s^ +- ds, t = t^ +- dt.
+
+    |fl(A s^) - A s| X <= |A| (u |s^| + ds) X (no rounding when s^ is 1 or -1);
+    A . t >= fl(A . t^) - g_n |A| . |t^| - |A| . dt.
+    """
+
+    def __init__(self, step: Scale):
+        self.source = step.source
+        which = np.asarray(step.which, dtype=np.intp)
+        columns = [(*nearest(*s), *nearest(*t)) for s, t in step.pairs]
+        table = np.array(columns, dtype=np.float64).reshape(-1, 4)
+        self.s, self.s_open, self.t, self.t_open = (np.ascontiguousarray(table[which, k]) for k in range(4))
+        self.plain = bool(np.all(self.s == 1.0))
+        self.s_loss = np.where(np.abs(self.s) == 1.0, 0.0, 1.05 * U * np.abs(self.s) + TINY) + 1.05 * self.s_open
+        self.t_loss = gamma(which.size) * np.abs(self.t) + 1.05 * self.t_open + TINY
+
+    def forward(self, boxes: Boxes) -> Box:
+        """Monotone products; each is off by at most u |s^ x| + 2^-1022, and ds X and dt are added."""
+        x = boxes[self.source]
+        a, b = self.s * x.low, self.s * x.high
+        open_ = 1.05 * (self.s_loss * x.size + self.t_open) + TINY
+        low, high = down(np.minimum(a, b) + self.t), up(np.maximum(a, b) + self.t)
+        return Box(down(low - open_), up(high + open_))
+
+    def price(self, boxes: Boxes) -> Array:
+        """(u |s^| + ds) X + g_n |t^| + dt."""
+        return np.asarray(1.05 * (self.s_loss * boxes[self.source].size + self.t_loss))
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """Rows * s^ and rows . t^."""
+        return [(self.source, rows if self.plain else rows * self.s)], np.asarray(rows @ self.t)
+
+
+class FloatSelect:
+    """Elements of the sources, or constants: no rounding, but where an input is read more than once or constants enter.
+
+    An element that is read k times collects k coefficients: g_k |A| X, here with the largest k.
+    """
+
+    def __init__(self, step: Select, sizes: tuple[int, ...]):
+        self.sources = step.sources
+        self.sizes = [sizes[v] for v in step.sources]
+        which = np.asarray(step.which, dtype=np.intp)
+        self.kept = np.flatnonzero(which >= 0)
+        self.places = which[self.kept]
+        self.filled = np.flatnonzero(which < 0)
+        fill = np.array([(*nearest(f, f),) for f in step.fill], dtype=np.float64).reshape(-1, 2)
+        self.fill, self.fill_open = fill[-1 - which[self.filled]].T if fill.size else np.zeros((2, 0))
+        self.which, self.size = which, which.size
+        total = sum(self.sizes)
+        self.times = int(np.bincount(self.places, minlength=max(total, 1)).max()) if self.places.size else 0
+        self.total = total
+
+    def forward(self, boxes: Boxes) -> Box:
+        """The intervals at those places."""
+        low, high = np.empty(self.size), np.empty(self.size)
+        low[self.kept] = np.concatenate([boxes[v].low for v in self.sources])[self.places]
+        high[self.kept] = np.concatenate([boxes[v].high for v in self.sources])[self.places]
+        low[self.filled] = down(self.fill - self.fill_open)
+        high[self.filled] = up(self.fill + self.fill_open)
+        return Box(low, high)
+
+    def price(self, boxes: Boxes) -> Array | None:
+        """g_k X for what is read k > 1 times; g_n |fill| + its own error for constants."""
+        if self.times <= 1 and not self.filled.size:
+            return None
+        price = np.full(self.size, TINY)
+        if self.times > 1:
+            sizes = np.concatenate([boxes[v].size for v in self.sources])
+            price[self.kept] += gamma(self.times) * sizes[self.places]
+        price[self.filled] += gamma(self.filled.size) * np.abs(self.fill) + 1.05 * self.fill_open
+        return price
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """Every coefficient back to its place."""
+        found = np.zeros((rows.shape[0], self.total))
+        kept = rows[:, self.kept]
+        if self.times <= 1:
+            found[:, self.places] = kept
+        else:
+            collect(found, self.places, kept)
+        ends = np.cumsum(self.sizes)[:-1]
+        parts = list(zip(self.sources, np.split(found, ends, axis=1), strict=True))
+        return parts, np.asarray(rows[:, self.filled] @ self.fill) if self.filled.size else 0.0
+
+
+def collect(found: Array, places: NDArray[np.intp], rows: Array) -> None:
+    """found[:, places[j]] += rows[:, j] for all j, found zero before."""
+    order = np.argsort(places, kind="stable")
+    targets, starts = np.unique(places[order], return_index=True)
+    if targets.size:
+        found[:, targets] = np.add.reduceat(rows[:, order], starts, axis=1)
+
+
+class FloatSum:
+    """left + right or left - right; rows are handed on unrounded."""
+
+    def __init__(self, step: Sum):
+        self.left, self.right, self.sign = step.left, step.right, step.sign
+
+    def forward(self, boxes: Boxes) -> Box:
+        """The sum of two intervals, each end rounded outward."""
+        a, b = boxes[self.left], boxes[self.right]
+        low, high = (b.low, b.high) if self.sign > 0 else (-b.high, -b.low)
+        return Box(down(a.low + low), up(a.high + high))
+
+    def price(self, boxes: Boxes) -> Array | None:
+        """Nothing is rounded."""
+        return None
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """The rows on both."""
+        return [(self.left, rows), (self.right, rows if self.sign > 0 else -rows)], 0.0
+
+
+class FloatRelu:
+    """max(x, 0), with the lines of `lines`."""
+
+    def __init__(self, step: Relu):
+        self.source = step.source
+
+    def forward(self, boxes: Boxes) -> Box:
+        """Both ends cut at 0."""
+        x = boxes[self.source]
+        return Box(np.maximum(x.low, 0.0), np.maximum(x.high, 0.0))
+
+    def price(self, boxes: Boxes) -> Array | None:
+        """The roundings are in `lines`."""
+        return None
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """With the boxes' own bounds and the default slopes."""
+        x = boxes[self.source]
+        found, constant = self.lines(rows, x.low[None], x.high[None], None)
+        return [(self.source, found)], constant
+
+    def lines(self, rows: Array, low: Array, high: Array, slopes: Array | None) -> tuple[Array, Array]:
+        """Rows over x and an exact lower bound of the constant; bounds and slopes of shape (1, n) or (m, n).
+
+        a >= 0: fl(a s) is in [0, a] because rounding is monotone and s is in [0, 1]: a line of slope fl(a s) / a.
+        a < 0 with low < 0 < high: c = fl(a t), t = fl(fl(high / fl(high - low)) (1 + 8 u)) + TINY. The four roundings
+        take less than (1 - u)^3 / (1 + u), so |c| >= |a| high / (high - low) but for underflow of a t, which costs
+        at most 2^-1022 (high - low) and is in the box's floor. The line c (x - low) / a lies above relu for any
+        |c| as large: the row gains c x - c low, and -c low = -|c| |low|, all of one sign, is summed and `raised`.
+        """
+        alive, unstable = high > 0.0, (low < 0.0) & (high > 0.0)
+        width = np.where(unstable, high - low, 1.0)
+        chord = np.where(unstable, high / width * (1.0 + 8.0 * U) + TINY, alive.astype(np.float64))
+        default = (high >= -low).astype(np.float64)
+        lower = np.where(unstable, default if slopes is None else slopes, alive.astype(np.float64))
+        steep = np.minimum(rows, 0.0) * chord
+        loss = raised(dots(-steep, np.where(unstable, -low, 0.0)), rows.shape[1])
+        return np.maximum(rows, 0.0) * lower + steep, -loss
+
+
+class FloatMaximum:
+    """The greatest of a window; windows are made rectangular by repeating an input.
+
+    An input that wins in k windows collects k coefficients: g_k |A| X, k <= the most windows an input is in.
+    """
+
+    def __init__(self, step: Maximum, size: int):
+        self.source, self.size = step.source, size
+        widest = max(map(len, step.windows))
+        self.windows = np.array([w + w[:1] * (widest - len(w)) for w in step.windows], dtype=np.intp)
+        self.times = int(np.bincount(np.concatenate([np.asarray(w) for w in step.windows])).max())
+
+    def forward(self, boxes: Boxes) -> Box:
+        """The greatest low and the greatest high."""
+        x = boxes[self.source]
+        return Box(x.low[self.windows].max(axis=1), x.high[self.windows].max(axis=1))
+
+    def winners(self, x: Box) -> tuple[NDArray[np.intp], NDArray[np.bool_], Array]:
+        """For every window the input with the greatest low, whether it always wins, and the greatest high."""
+        lows, highs = x.low[self.windows], x.high[self.windows]
+        best = self.windows[np.arange(len(self.windows)), lows.argmax(axis=1)]
+        rivals = np.where(self.windows == best[:, None], -np.inf, highs)
+        return best, x.low[best] >= rivals.max(axis=1), highs.max(axis=1)
+
+    def price(self, boxes: Boxes) -> Array:
+        """g_k X of the winner, and g_n |greatest high| of the constant."""
+        x = boxes[self.source]
+        best, _, most = self.winners(x)
+        return gamma(self.times) * x.size[best] + gamma(len(best)) * np.abs(most) + TINY
+
+    def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """A >= 0: a times the winner. a < 0: likewise when it always wins, else a times the greatest high."""
+        best, always, most = self.winners(boxes[self.source])
+        below = np.minimum(rows, 0.0)
+        found = np.zeros((rows.shape[0], self.size))
+        collect(found, best, np.maximum(rows, 0.0) + below * always)
+        return [(self.source, found)], np.asarray((below * ~always) @ most)
+
+
+def prepared(step: Step, sizes: tuple[int, ...]) -> FloatStep:
+    """The step in float64."""
+    match step:
+        case Dense():
+            return FloatDense(step)
+        case Conv():
+            return FloatConv(step)
+        case Scale():
+            return FloatScale(step)
+        case Select():
+            return FloatSelect(step, sizes)
+        case Sum():
+            return FloatSum(step)
+        case Relu():
+            return FloatRelu(step)
+        case Maximum():
+            return FloatMaximum(step, sizes[step.source])
