@@ -9,7 +9,8 @@ import pytest
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian, Purpose, Stream
-from unmoved.smooth.philox import philox4x32_10
+from unmoved.smooth.grid import thresholds
+from unmoved.smooth.philox import _settle, philox4x32_10
 
 SEED = bytes(range(32))
 
@@ -70,6 +71,21 @@ def test_layout_as_documented(sigma, first, purpose):
             u = 2**48 * t + more[0] + 2**32 * (more[1] % 2**16)
             e = int(np.searchsorted(np.array(limits, dtype=object), u, side="right")) - noise.reach
             assert out[row, j] == np.float32(integers[j] + e) / np.float32(255)
+
+
+def test_a_number_equal_to_a_threshold_belongs_to_the_next_integer():
+    """E = min{k: u < T_k}: u = T_k - 1 gives k, u = T_k the next; 64-bit coincidences no sampling would ever meet."""
+    law = thresholds(Fraction(1, 2), 255)
+    limits = [int(value) + 1 for value in law.last]
+    for m in (0, 300, 900, 1275, 1276, 1700, 2000):
+        for u in (limits[m] - 1, limits[m]):
+            expected = next(index for index, limit in enumerate(limits) if u < limit)
+            piece, noise = u >> 48, np.zeros(8, np.int32)
+            words = np.array([[piece << 16], [0], [0], [0]], np.uint32)  # element 1: upper half of r0
+            further = np.array([[u % 2**32], [(u >> 32) % 2**16 + 2**16]], np.uint32)
+            doubtful = np.array([1], np.int32)
+            _settle(words, further, noise, doubtful, 1, law.first, law.last, law.reach)
+            assert noise[1] == expected - law.reach
 
 
 def test_any_slice_redrawn_alone():

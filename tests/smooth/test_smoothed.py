@@ -42,6 +42,20 @@ def test_certificate_carries_what_rederives_it():
     assert (evidence.counts, evidence.top, evidence.seed) == (result.counts, 1, result.seed)
 
 
+def test_selection_and_certification_share_no_copy():
+    seen = []
+
+    def classify(z):
+        seen.append(z.clone())
+        return sign(z)
+
+    smoothed = Smoothed(classify, NOISE, 2, batch=100)
+    smoothed.certify(point(), selection_samples=100, samples=300)
+    smoothed.predict(point(), 100)
+    copies = torch.cat(seen)
+    assert len(copies) == 500 and len(copies.unique(dim=0)) == 500
+
+
 def test_off_the_grid_costs_the_grid_s_diagonal():
     x = point(200) + np.float32(0.001)
     result = Smoothed(sign, NOISE, 2).certify(x, samples=2000)
