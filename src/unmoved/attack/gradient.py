@@ -60,7 +60,7 @@ class Pgd:
     steps: int = 40
     restarts: int = 3
     targets: int = 3
-    step: float = 0.7
+    step: float = 1.5
     momentum: float = 0.25
     slack: float = 1e-4
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import onnxruntime
 import torch
 
 from unmoved.attack.gradient import FGSM, Attacked, Pgd, Scores
@@ -132,9 +131,9 @@ class Target:
                 continue
             with torch.no_grad():
                 exact = self.double(torch.as_tensor(point[None], device=self.device))[0].cpu().numpy()
-            output = np.asarray(self.runtime.run(point), np.float32)
+            output = self.runtime.run(point[None])[0].astype(np.float32)
             if problem.prop.violated(exact) and problem.prop.violated(output):
-                witnesses[i] = Witness(point.copy(), onnxruntime.__version__, output)
+                witnesses[i] = Witness(point.copy(), self.runtime.version, output)
         return witnesses
 
 
