@@ -109,8 +109,12 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         )
     values = observed(without_defaults(model))
     constants = dict(initial)
+    known = {inputs[0], *initial, ""}
     kept = []
     for proto in model.graph.node:
+        if not known.issuperset(proto.input):
+            raise LoadError(f"the nodes are not in topological order: {proto.op_type} comes before its inputs")
+        known.update(proto.output)
         if _folds(proto, constants) and all(name in values for name in proto.output if name):
             constants.update({name: values[name] for name in proto.output if name})
         else:

@@ -71,10 +71,6 @@ def _parse(source: bytes, title: str) -> onnx.ModelProto:
         raise LoadError(f"{title} is not an ONNX file")
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
         raise LoadError(f"{title}: weights lie in another file; put them inside: onnx.save(onnx.load(OLD), NEW)")
-    try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise LoadError(f"{title} is not a valid ONNX model: {first_line(error)}") from error
     return proto
 
 
@@ -89,17 +85,19 @@ def probes(shape: tuple[int, ...]) -> np.ndarray:
 def compare_with_runtime(network: Network, title: str) -> None:
     """Raise LoadError unless `ops` in float64 and onnxruntime agree on the probes; unsupported operators pass.
 
-    Two answers agree when they differ, in no output, by more than 1e-4 of the largest output plus twenty times what the
-    same walk in float32 differs from itself in float64: a wrong operator differs by far more, rounding by less.
+    Two answers agree when they differ, in no output, by more than 1e-4 of the largest output (2e-2 for a model in half
+    precision) plus twenty times what the same walk in float32 differs from itself in float64: a wrong operator differs
+    by far more, rounding by less.
     """
-    x = torch.from_numpy(probes(network.input_shape))
+    runtime = Runtime(network.source)
+    half = runtime.dtype == np.float16
+    x = torch.from_numpy(probes(network.input_shape).astype(runtime.dtype)).float()
     try:
         wide, narrow = (evaluate(bind(network, dtype=t), network, x.to(t)) for t in (torch.float64, torch.float32))
     except UnsupportedError:
         return
     except RuntimeError as error:
         raise LoadError(f"{title}: our reading of the graph fails: {first_line(error)}") from error
-    runtime = Runtime(network.source)
     for point, ours, rounded in zip(x.numpy(), wide.numpy(), narrow.numpy(), strict=True):
         theirs = runtime.run(point[None])[0].astype(np.float64)
         ours, rounded = ours.reshape(-1), rounded.reshape(-1).astype(np.float64)
@@ -107,7 +105,7 @@ def compare_with_runtime(network: Network, title: str) -> None:
             raise LoadError(f"{title}: we read {ours.size} outputs, onnxruntime gives {theirs.size}")
         both = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(rounded)
         noise = np.abs(ours - rounded)[both].max(initial=0.0)
-        allowed = 1e-4 * np.abs(theirs[both]).max(initial=0.0) + 20 * noise + 1e-9
+        allowed = (2e-2 if half else 1e-4) * np.abs(theirs[both]).max(initial=0.0) + 20 * noise + 1e-9
         apart = np.abs(ours - theirs)[both].max(initial=0.0)
         if apart > allowed or not np.array_equal(np.isfinite(theirs), np.isfinite(rounded)):
             raise LoadError(

@@ -75,7 +75,7 @@ class Runtime:
 
     def __init__(self, source: bytes) -> None:
         self._session = session(source)
-        self._name, self._type, self.input_shape, dynamic = input_of(self._session)
+        self._name, self.dtype, self.input_shape, dynamic = input_of(self._session)
         self._output = self._session.get_outputs()[0].name
         self._batches: bool | None = None if dynamic else False
 
@@ -111,7 +111,7 @@ class Runtime:
         """
         if x.shape[1:] != self.input_shape or not len(x):
             raise UsageError("x", x.shape, f"the shape (B, {', '.join(map(str, self.input_shape))}) with B >= 1")
-        rows = np.ascontiguousarray(x, dtype=self._type)
+        rows = np.ascontiguousarray(x, dtype=self.dtype)
         if len(rows) == 1 or not self._may_batch(rows):
             return self._alone(rows)
         chunk = max(1, min(_CHUNK, 2**24 // max(prod(self.input_shape), 1)))
