@@ -71,6 +71,7 @@ class Box(Threat):
         return np.broadcast_to(low, (len(x), *low.shape)), np.broadcast_to(high, (len(x), *high.shape))
 
     def project(self, x: AnyFloats, points: AnyFloats) -> AnyFloats:
-        """Clamp float32 points into the box (an empty float32 box gives points that `contains` refuses)."""
+        """Clamp float32 points into the box, NaN to its low end; where no float32 fits, `contains` refuses the point."""
         low, high = self.inner_box(points)
-        return np.clip(points.astype(np.float32), low, high)
+        single = points.astype(np.float32)
+        return np.clip(np.where(np.isnan(single), low, single), low, high)
