@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -94,8 +95,9 @@ def _on_a_line(rng: np.random.Generator, net: Perceptron, kind: type[Lp]) -> lis
         label = _winner(net, x)
         props: list[Property] = [SameClass(label), _conjunction(net, x, label)]
         for prop in props:
-            steps = next((k for k in range(1025) if not _safe(net, kind(Fraction(k, 256), clip), x, prop)), 1025)
-            for eps in {Fraction(max(steps + k, 0), 256) for k in (-20, -1, 0, 20)}:
+            # holding is monotone in eps: the least size (in steps of 1/256) at which it fails, 1024 if there is none
+            fails = bisect_left(range(1024), 1, key=lambda k: not _safe(net, kind(Fraction(k, 256), clip), x, prop))
+            for eps in (Fraction(max(fails + k, 0), 256) for k in (-20, -1, 0, 20)):
                 threat = kind(eps, clip)
                 group.append(Known(Problem(net.network, x, threat, prop), _safe(net, threat, x, prop), net))
     return group
