@@ -79,6 +79,22 @@ def test_margins_of_a_linear_model_are_exact():
         assert torch.allclose(low[i], exact, atol=1e-5)
 
 
+def test_of_a_linear_model_the_loss_is_that_of_the_worst_margins_over_the_clipped_box():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 10))
+    x, y = batch((6,))
+    x[:, :3] = x[:, :3].round()
+    measured = Ibp(0.2, clip=(0.0, 1.0)).start(net, (6,))(x, y, moment())
+    weight, bias = net[1].weight.detach().double(), net[1].bias.detach().double()
+    low, high = (x - 0.2).clamp(0, 1).double(), (x + 0.2).clamp(0, 1).double()
+    worst = torch.empty(len(x), 10, dtype=torch.float64)
+    for i, label in enumerate(y.tolist()):
+        rows = weight[label] - weight
+        worst[i] = (rows * torch.where(rows > 0, low[i], high[i])).sum(1) + bias[label] - bias
+    assert measured.loss.item() == pytest.approx((-worst).exp().sum(1).log().mean().item(), rel=1e-4)
+    others = worst.scatter(1, y[:, None], torch.inf)
+    assert measured.figures["certified"] == pytest.approx((others > 0).all(1).double().mean().item())
+
+
 def test_gradients_reach_all_parameters_and_vanish_nowhere():
     x, y = batch((1, 8, 8))
     net = network().train()
