@@ -154,7 +154,7 @@ def test_region_is_outward_and_tight(values, eps, norm, clipped):
         if clipped:
             ends = (max(ends[0], Fraction(-2)), min(ends[1], Fraction(7, 3)))
         assert low <= ends[0] <= ends[1] <= high
-        assert ends[0] - low <= Fraction(1, 2**50) and high - ends[1] <= Fraction(1, 2**50)
+        assert ends[0] - low <= Fraction(1, 2**48) and high - ends[1] <= Fraction(1, 2**48)
     assert Fraction(region.eps) >= eps and region.norm == (None if norm == "inf" else norm)
     assert np.array_equal(region.center, x.astype(np.float64))
 

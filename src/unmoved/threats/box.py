@@ -71,7 +71,7 @@ class Box(Threat):
         return np.broadcast_to(low, (len(x), *low.shape)), np.broadcast_to(high, (len(x), *high.shape))
 
     def project(self, x: AnyFloats, points: AnyFloats) -> AnyFloats:
-        """Clamp float32 points into the box, NaN to its low end; where no float32 fits, `contains` refuses the point."""
+        """Clamp float32 points into the box, NaN to its low end; where no float32 fits, `contains` says no."""
         low, high = self.inner_box(points)
         single = points.astype(np.float32)
         return np.clip(np.where(np.isnan(single), low, single), low, high)
