@@ -272,7 +272,9 @@ class ExactRelu:
     def backward(self, form: Form, coefs: list[int], exp: int, bounds: Bounds, slopes: bytes | None = None) -> None:
         """Lines below a * relu(x), in x."""
         x, found, shift = bounds[self.step.source], [0] * len(coefs), 0
-        drop = max(max(map(abs, coefs), default=0).bit_length() - KEPT_BITS, 0)
+        drop = max(map(abs, coefs), default=0).bit_length() - KEPT_BITS
+        if drop < 0:
+            coefs, exp, drop = [a << -drop for a in coefs], exp - drop, 0
         for i, a in enumerate(coefs):
             low, high = x.low[i], x.high[i]
             if not a or high <= 0:
