@@ -22,6 +22,9 @@ from unmoved.ops.op import Affine, Op
 SPEED, PASSES = 3, 20
 """A number of a matrix product costs a third of one of a convolution; a dense step passes 20 times over its tensors."""
 
+DENSE = 0.5
+"""Rows that see a larger part of a tensor than this start as dense rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Matrices:
@@ -110,7 +113,7 @@ class Cone:
             open_.discard(op.output)
             steps.append(step)
             for name, places, _ in step.parts:
-                seen[name] = torch.cat([seen[name], places]).unique() if name in seen else places
+                seen[name] = torch.unique(torch.cat([seen[name], places])) if name in seen else places
                 open_.add(name)
         return cls(start, seen, tuple(steps), tuple(sorted(open_)))
 
@@ -119,18 +122,19 @@ class Cone:
         """The largest number of places seen of one tensor."""
         return max((len(places) for places in self.seen.values()), default=1)
 
-    def descend(self, coefficients: Mapping[str, Tensor], constant: Tensor, owner: Tensor) -> Rows:
+    def descend(self, rows: Rows, owner: Tensor) -> Rows:
         """Take rows back, coefficients[t] (R, places of t); the result's, flat too, are of the tensors in `end`."""
-        left = dict(coefficients)
+        left = {name: self._widened(name, self.start[name], c) for name, c in rows.coefficients.items()}
+        constant = rows.constant
         for step in self.steps:
-            rows = left.pop(step.output)
+            outer = left.pop(step.output)
             if step.bias is not None:
-                constant = constant + rows @ step.bias
+                constant = constant + outer @ step.bias
             if step.relaxation is not None:
-                rows, more = step.relaxation.pull(rows, owner)
+                outer, more = step.relaxation.pull(outer, owner)
                 constant = constant + more
             for name, places, matrix in step.parts:
-                inner = rows if matrix is None else rows @ matrix
+                inner = outer if matrix is None else outer @ matrix
                 wide = self._widened(name, places, inner)
                 left[name] = left[name] + wide if name in left else wide
         return Rows(left, constant)
@@ -162,28 +166,26 @@ def _step(op: Op, places: Tensor, matrices: Matrices, relaxations: Mapping[str, 
     return Step(op.output, tuple(parts), bias, None)
 
 
-def supports(rows: Rows, elements: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+def supports(rows: Rows) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield groups of rows (their numbers) with the flat places of each tensor that they see.
 
-    Where the rows see most of a tensor, or nearly every row sees something else, all rows form one group that sees all.
+    Where the rows see most of a tensor, or nearly every row sees something else, all rows form one group of dense
+    rows: no places.
     """
-    names = sorted(rows.coefficients)
-    masks = {name: rows.coefficients[name].flatten(1) != 0 for name in names}
-    device = rows.constant.device
-    share = [mask.float().mean().item() for mask in masks.values()]
+    count, device = len(rows.constant), rows.constant.device
+    masks = {name: (rows.coefficients[name].flatten(1) != 0) for name in sorted(rows.coefficients)}
+    share = max((mask.sum().item() / mask.numel() for mask in masks.values()), default=1.0)
     groups: dict[bytes, list[int]] = {}
-    if max(share, default=1.0) < 0.5:
+    if share < DENSE:
         packed = np.concatenate([np.packbits(mask.cpu().numpy(), axis=1) for mask in masks.values()], axis=1)
         for number, key in enumerate(packed):
             groups.setdefault(key.tobytes(), []).append(number)
-    if not groups or len(groups) > max(1, elements // 2):
-        yield torch.arange(elements, device=device), {n: torch.arange(m.shape[1], device=device) for n, m in masks.items()}
+    if not groups or len(groups) > max(1, count // 2):
+        yield torch.arange(count, device=device), {}
         return
     for numbers in groups.values():
-        yield (
-            torch.tensor(numbers, device=device),
-            {name: mask[numbers[0]].nonzero()[:, 0] for name, mask in masks.items()},
-        )
+        places = {name: mask[numbers[0]].nonzero()[:, 0] for name, mask in masks.items()}
+        yield torch.tensor(numbers, device=device), places
 
 
 def inside(enclosure: Enclosure, places: Tensor) -> Enclosure:

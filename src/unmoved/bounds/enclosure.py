@@ -41,7 +41,7 @@ class Bounds:
 
 @dataclass(frozen=True, eq=False)
 class Enclosure:
-    """A batch of sets around inputs: the box, intersected with the ball ||z - center||_norm <= eps when `norm` is given.
+    """A batch of sets around inputs: a box, and within the ball ||z - center||_norm <= eps when `norm` is given.
 
     `box` and `center` have shape (batch, *input_shape), `eps` (batch,). `norm` is "1", "2" or None.
     """
@@ -112,7 +112,8 @@ class Enclosure:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Return the inner product of each pair of rows without the product's array."""
-    return torch.linalg.vecdot(a, b)
+    product: Tensor = torch.linalg.vecdot(a, b)
+    return product
 
 
 def _down(array: np.ndarray) -> np.ndarray:

@@ -23,8 +23,9 @@ class IntervalDomain(Domain[Bounds]):
 
     def affine(self, op: Affine, values: tuple[Bounds, ...]) -> Bounds:
         """Enclose by centre and radius: L c + b -+ |L| r."""
-        center = sum(op.linear(i, v.center) for i, v in enumerate(values))
-        radius = sum(op.absolute(i, v.radius) for i, v in enumerate(values))
+        center, radius = op.linear(0, values[0].center), op.absolute(0, values[0].radius)
+        for i, value in enumerate(values[1:], start=1):
+            center, radius = center + op.linear(i, value.center), radius + op.absolute(i, value.radius)
         bias = op.bias()
         if bias is not None:
             center = center + bias

@@ -23,7 +23,7 @@ from unmoved.core.budget import Budget
 from unmoved.ir.network import Network
 from unmoved.ops.op import Affine, Elementwise, Maximum, Op
 
-CACHE = 4 * 2**20
+CACHE = 2**20
 """Bytes of one tensor's rows that travel together on a CPU: they stay in its cache (3x faster than 64 MiB)."""
 BLOCK = 256 * 2**20
 """Bytes of the rows that all inputs share before their first relaxation, and of a travelling tensor on a GPU."""
@@ -57,7 +57,7 @@ class LinearBounds:
         name = op.inputs[0]
         low, high = (end.flatten(1).clone() for end in (self.bounds[name].low, self.bounds[name].high))
         chosen = mask.flatten(1)
-        for elements in chosen.any(0).nonzero()[:, 0].split(self._block()):
+        for elements in torch.split(chosen.any(0).nonzero()[:, 0], self._block()):
             if budget.spent:
                 break
             rows = self._shared(name, elements)
@@ -92,34 +92,43 @@ class LinearBounds:
 
     def _lazily(self, rows: Rows) -> Callable[[Tensor, float], Tensor]:
         """Answer with lower bounds (batch, M) of sign * row where chosen, -inf elsewhere."""
-        cones = [
-            (numbers, Cone.of(start, self.matrices, self.relaxations))
-            for numbers, start in supports(rows, len(rows.constant))
-        ]
+        groups = []
+        for numbers, places in supports(rows):
+            cone = Cone.of(places, self.matrices, self.relaxations) if places else None
+            own = {n: c[numbers].flatten(1)[:, places[n]] for n, c in rows.coefficients.items()} if places else None
+            groups.append((numbers, cone, rows if own is None else Rows(own, rows.constant[numbers])))
 
         def ask(chosen: Tensor, sign: float) -> Tensor:
             result = torch.full(chosen.shape, -torch.inf, dtype=rows.constant.dtype, device=rows.constant.device)
-            for numbers, cone in cones:
-                owner, local = chosen[:, numbers].nonzero(as_tuple=True)
-                if len(owner):
-                    result[owner, numbers[local]] = self._through(cone, rows, owner, numbers[local], sign)
+            for numbers, cone, own in groups:
+                owner, which = chosen[:, numbers].nonzero(as_tuple=True)
+                signed = Rows({n: sign * c for n, c in own.coefficients.items()}, sign * own.constant)
+                result[owner, numbers[which]] = self._each(cone, signed, owner, which)
             return result
 
         return ask
 
-    def _through(self, cone: Cone, rows: Rows, owner: Tensor, which: Tensor, sign: float) -> Tensor:
-        """Return lower bounds of sign * rows[which], about input owner: through a cone, and densely where it ends."""
-        start = {n: sign * rows.coefficients[n].flatten(1)[:, at] for n, at in cone.start.items()}
-        constant, result = sign * rows.constant, rows.constant.new_empty(len(owner))
-        only_input = set(cone.end) <= {self.network.input}
-        here = inside(self.enclosure, cone.seen[self.network.input]) if cone.end == (self.network.input,) else None
-        for part in self._parts(len(owner), cone.widest if only_input else self._widest()):
-            of, at = owner[part], which[part]
-            ended = cone.descend({n: c[at] for n, c in start.items()}, constant[at], of)
-            if here is not None:
-                result[part] = ended.constant + here.least(ended.coefficients[self.network.input], of)
-            else:
-                result[part] = self._descend(self._dense(cone, ended), of)
+    def _each(self, cone: Cone | None, rows: Rows, owner: Tensor, which: Tensor) -> Tensor:
+        """Return lower bounds (P,) of rows[which], about input `owner`: through a cone, and densely where it ends."""
+        if cone is not None and set(cone.end) <= {self.network.input}:
+            return self._inside(cone, rows, owner, which)
+        result = rows.constant.new_empty(len(owner))
+        for part in self._parts(len(owner), self._widest()):
+            taken = rows.take(which[part])
+            if cone is not None:
+                taken = self._dense(cone, cone.descend(taken, owner[part]))
+            result[part] = self._descend(taken, owner[part])
+        return result
+
+    def _inside(self, cone: Cone, rows: Rows, owner: Tensor, which: Tensor) -> Tensor:
+        """Return the same for rows that stay in their cone all the way to the input."""
+        result, source = rows.constant.new_empty(len(owner)), self.network.input
+        enclosure = inside(self.enclosure, cone.seen[source]) if cone.end else None
+        for part in self._parts(len(owner), cone.widest):
+            ended = cone.descend(rows.take(which[part]), owner[part])
+            result[part] = ended.constant
+            if enclosure is not None:
+                result[part] += enclosure.least(ended.coefficients[source], owner[part])
         return result
 
     def _dense(self, cone: Cone, rows: Rows) -> Rows:

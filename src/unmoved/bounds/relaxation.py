@@ -34,22 +34,23 @@ class Lines:
 
     def pull(self, rows: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Bound rows (R, *shape) of f from below by rows of x, and constants (R,) to add; owner (R,)."""
-        slope = torch.where(rows > 0, self.lower[owner], self.upper[owner])
+        # Two products and a sum: torch.where by a mask takes three times as long.
+        above, below = rows.clamp(min=0), rows.clamp(max=0)
         constant = rows.new_zeros(len(rows))
-        flat = rows.flatten(1)
         if self.lower_offset is not None:
-            constant = constant + torch.linalg.vecdot(flat.clamp(min=0), self.lower_offset.flatten(1)[owner])
+            constant = constant + torch.linalg.vecdot(above.flatten(1), self.lower_offset.flatten(1)[owner])
         if self.upper_offset is not None:
-            constant = constant + torch.linalg.vecdot(flat.clamp(max=0), self.upper_offset.flatten(1)[owner])
-        return rows * slope, constant
+            constant = constant + torch.linalg.vecdot(below.flatten(1), self.upper_offset.flatten(1)[owner])
+        return above.mul_(self.lower[owner]).addcmul_(below, self.upper[owner]), constant
 
     def cut(self, places: Tensor) -> Lines:
         """Return the lines of some elements, at flat places."""
-        lower, *rest = (
-            None if t is None else t.flatten(1)[:, places]
-            for t in (self.lower, self.lower_offset, self.upper, self.upper_offset)
+        lower, upper = (slope.flatten(1)[:, places] for slope in (self.lower, self.upper))
+        below, above = (
+            None if offset is None else offset.flatten(1)[:, places]
+            for offset in (self.lower_offset, self.upper_offset)
         )
-        return Lines(lower, *rest)
+        return Lines(lower, below, upper, above)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Choice:
     shape: tuple[int, ...]
 
     def pull(self, rows: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        """Bound rows (R, *shape) of the maxima from below by rows of the inputs, and constants (R,) to add; owner (R,)."""
+        """Bound rows (R, *shape) of the maxima from below by rows of the inputs, and constants (R,); owner (R,)."""
         flat = rows.flatten(1)
         linear = torch.where((flat > 0) | self.sure[owner], flat, 0.0)
         constant = torch.linalg.vecdot(flat - linear, self.ceiling[owner])
@@ -77,11 +78,13 @@ class Choice:
     @property
     def places(self) -> Tensor:
         """All flat input indices that a window holds, in order."""
-        return self.windows[self.windows >= 0].unique()
+        held: Tensor = torch.unique(self.windows[self.windows >= 0])
+        return held
 
     def cut(self, places: Tensor) -> Choice:
         """Return the windows at flat output places; members are numbered within `Choice.places` of the result."""
-        part = Choice(*(t[:, places] for t in (self.member, self.sure, self.ceiling)), self.windows[places], ())
+        member, sure, ceiling = (t[:, places] for t in (self.member, self.sure, self.ceiling))
+        part = Choice(member, sure, ceiling, self.windows[places], ())
         held = part.places
         return replace(part, member=torch.searchsorted(held, part.member), shape=(len(held),))
 

@@ -17,6 +17,10 @@ class Rows:
     coefficients: dict[str, Tensor]
     constant: Tensor
 
+    def take(self, which: Tensor) -> Rows:
+        """Return some of the rows, in the given order."""
+        return Rows({name: c[which] for name, c in self.coefficients.items()}, self.constant[which])
+
 
 def pull(op: Affine, rows: Rows) -> Rows:
     """Return the same functions with the output of `op` (which must occur) replaced by its inputs."""

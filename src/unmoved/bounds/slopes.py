@@ -73,7 +73,7 @@ class Face:
         return slope
 
     def _by_halving(self) -> Tensor:
-        """Return the maximiser of k -> min_x f(x) - k (x - m): its derivative is m - x*, whose sign halves a bracket."""
+        """Return the maximiser of k -> min_x f(x) - k (x - m): its derivative is m - x*; a bracket is halved."""
         middle, half = self.value.center, self.value.radius.clamp(min=torch.finfo(self.value.low.dtype).tiny)
         floor, _ = self.extreme(torch.zeros_like(middle))
         # The envelope lies between min f and f and is convex: what it can rise to the ends bounds its slope at m.

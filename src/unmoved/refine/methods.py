@@ -95,7 +95,7 @@ class BoundMethod(Method):
         return findings
 
     def _at_x(self, network: Network, problems: Sequence[Problem]) -> list[Finding]:
-        """Predict at x in float32; FALSIFIED, with a witness, where x is in S(x) and onnxruntime agrees it is unsafe."""
+        """Predict at x in float32; FALSIFIED, with a witness, where x is in S(x) and onnxruntime says so too."""
         started = time.monotonic()
         ops, runtime, outputs = bind(network, device=self.device), Runtime(network.source), []
         points = [problem.x.astype(np.float32) for problem in problems]
@@ -108,7 +108,7 @@ class BoundMethod(Method):
             same = isinstance(problem.prop, SameClass)
             finding = Finding(Verdict.UNKNOWN, self.name, prediction=int(output.argmax()) if same else None)
             if problem.prop.violated(output) and problem.threat.contains(problem.x, point):
-                answer = np.asarray(runtime.run(point), np.float32)
+                answer = runtime.run(point[None])[0].astype(np.float32)
                 if problem.prop.violated(answer):
                     witness = Witness(point, onnxruntime.__version__, answer)
                     finding = replace(finding, verdict=Verdict.FALSIFIED, evidence=witness)
@@ -156,7 +156,7 @@ class BoundMethod(Method):
 
 @dataclass(frozen=True)
 class IntervalMethod(BoundMethod):
-    """Interval bound propagation, with the last affine operators merged into the margin: the cheapest proof there is."""
+    """Interval bound propagation, with the last affine operators merged into the margin: the cheapest proof."""
 
     @property
     def name(self) -> str:
@@ -185,7 +185,9 @@ class LinearMethod(BoundMethod):
     @property
     def remedy(self) -> str:
         """What is left to try."""
-        return "try a smaller threat, or a model trained for certification; --method smoothing certifies another function"
+        return (
+            "try a smaller threat, or a model trained for certification; --method smoothing certifies another function"
+        )
 
     def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
         """Return backward bounds of the rows; once the budget is spent, intermediate bounds are refined no more."""
