@@ -117,6 +117,8 @@ def attacked(attacks: Sequence[Results], proofs: Sequence[Results] = ()) -> Shar
     return Share(len(tried - fallen), len(tried))
 
 
-def proved(row: Row, radius: Fraction) -> bool:
-    """Say whether the right label is proved to hold as far as `radius` (0: at any distance at all)."""
+def proved(row: Row, radius: Fraction | None) -> bool:
+    """Say whether the right label is proved to hold as far as `radius` (0: at any distance; None: in the whole box)."""
+    if radius is None:
+        return row.certified
     return row.certified and row.radius is not None and Fraction(row.radius) >= radius

@@ -43,7 +43,7 @@ def by_radius(rows: Sequence[Row]) -> tuple[Point, ...]:
     return tuple(Point(radius, certified_at(rows, radius)) for radius in (Fraction(0), *(r for r in radii if r > 0)))
 
 
-def certified_at(rows: Sequence[Row], radius: Fraction) -> Share:
+def certified_at(rows: Sequence[Row], radius: Fraction | None) -> Share:
     """Return the share of rows whose right label is proved as far as `radius`; unknown counts as not proved."""
     return Share(sum(proved(row, radius) for row in rows), len(rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from unmoved.record import Row, Run
@@ -30,7 +30,7 @@ class Results:
 
 @dataclass(frozen=True)
 class View:
-    """The runs that ask the same of the same: one model, data set, function, norm and clip range.
+    """The runs that ask the same of the same: one model, data set, function (g: with one noise), norm and clip range.
 
     `certify` are proofs, one run an eps (smoothing: one run for all radii); `attacks` only those whose threat lies
     inside what the proofs are about, so that a break is an upper bound of what can be proved. Both by eps.
@@ -41,6 +41,7 @@ class View:
     function: str
     norm: str | None
     clip: tuple[str, str] | None
+    noise: str | None
     certify: tuple[Results, ...]
     attacks: tuple[Results, ...]
 
@@ -96,13 +97,9 @@ def attacks_within(proof: Run, attack: Run) -> bool:
     Same model, data, function and norm; the attack keeps to the proof's clip range, or the proof has none. A box has no
     size, so it must be the same box.
     """
-    same = (proof.model, proof.data, proof.function, proof.norm) == (
-        attack.model,
-        attack.data,
-        attack.function,
-        attack.norm,
-    )
-    return same and _clip_inside(proof.clip, attack.clip) and (proof.norm is not None or proof.threat == attack.threat)
+    same = _key(replace(proof, clip=None)) == _key(replace(attack, clip=None))
+    box = proof.norm is not None or proof.threat == attack.threat
+    return same and box and _clip_inside(proof.clip, attack.clip)
 
 
 def _clip_inside(outer: tuple[str, str] | None, inner: tuple[str, str] | None) -> bool:
@@ -113,8 +110,9 @@ def _clip_inside(outer: tuple[str, str] | None, inner: tuple[str, str] | None) -
     return Fraction(outer[0]) <= Fraction(inner[0]) and Fraction(inner[1]) <= Fraction(outer[1])
 
 
-def _key(run: Run) -> tuple[str, str, str, str | None, tuple[str, str] | None]:
-    return (run.model, run.data, run.function, run.norm, run.clip)
+def _key(run: Run) -> tuple[str, str, str, str | None, tuple[str, str] | None, str | None]:
+    noise = f"{run.settings.get('sigma')}/{run.settings.get('grid')}" if run.function == "g" else None
+    return (run.model, run.data, run.function, run.norm, run.clip, noise)
 
 
 def _order(results: Results) -> tuple[str, str, str, str, str, Fraction, Sequence[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from unmoved.core import Verdict
-from unmoved.evaluate.accuracy import wrong
+from unmoved.evaluate.accuracy import proved, wrong
 from unmoved.evaluate.results import Results, one_per_eps
 from unmoved.record import Row
 
@@ -20,46 +20,55 @@ from unmoved.record import Row
 class RiskPoint:
     """When a radius is demanded: how many inputs of `total` are answered, and how many of those wrongly.
 
-    `right` answers are certified; `wrong` is an upper bound (see `answered_wrongly`). `risk` is None without answers.
+    `right` answers are certified, `wrong` ones known to be given. Of `maybe` wrong answers nobody asked how far they
+    hold, so that they may or may not be given; `risk` counts them all as given, which bounds it from above.
     """
 
     radius: Fraction
     right: int
     wrong: int
+    maybe: int
     total: int
 
     @property
     def coverage(self) -> Fraction:
-        """Share of inputs that are answered."""
-        return Fraction(self.right + self.wrong, self.total)
+        """Share of inputs that are answered, with all that may be."""
+        return Fraction(self.right + self.wrong + self.maybe, self.total)
 
     @property
     def risk(self) -> Fraction | None:
-        """Share of wrong answers among the answers."""
+        """Largest possible share of wrong answers among the answers; None without answers."""
+        answered = self.right + self.wrong + self.maybe
+        return Fraction(self.wrong + self.maybe, answered) if answered else None
+
+    @property
+    def least_risk(self) -> Fraction | None:
+        """Smallest possible share of wrong answers among the answers; None without answers."""
         answered = self.right + self.wrong
         return Fraction(self.wrong, answered) if answered else None
 
 
-def answered_wrongly(row: Row, radius: Fraction) -> bool:
-    """Say whether a wrong answer may have to be counted as given at this radius. In doubt it is.
+def answered_wrongly(row: Row, radius: Fraction) -> bool | None:
+    """Say whether a wrong answer is given when this radius is demanded; None: nobody knows.
 
-    A certificate may be about a prediction that is wrong. Where the question was about the label, nobody asked how far
-    the wrong answer holds: smoothing's own radius (`sample_radius`, not re-checked) tells, and else it counts as given.
+    A certificate may be about a prediction that is wrong. Where the question was about the label, smoothing's own
+    radius (`sample_radius`, not re-checked) tells how far the wrong answer holds; of f, nothing does.
     """
     if not wrong(row):
         return False
     if row.verdict == Verdict.CERTIFIED and row.radius is not None:
         return Fraction(row.radius) >= radius
-    own = row.details.get("sample_radius", "unknown")
-    if own == "unknown":
-        return True
+    if "sample_radius" not in row.details:
+        return None
+    own = row.details["sample_radius"]
     return isinstance(own, int | float) and own > 0 and Fraction(own) >= radius
 
 
 def point(rows: Sequence[Row], radius: Fraction) -> RiskPoint:
     """Return coverage and risk when `radius` is demanded of every answer."""
-    certified = [row for row in rows if row.certified and row.radius is not None and Fraction(row.radius) >= radius]
-    return RiskPoint(radius, len(certified), sum(answered_wrongly(row, radius) for row in rows), len(rows))
+    right = sum(proved(row, radius) for row in rows)
+    given = [answered_wrongly(row, radius) for row in rows]
+    return RiskPoint(radius, right, given.count(True), given.count(None), len(rows))
 
 
 def by_radius(rows: Sequence[Row]) -> tuple[RiskPoint, ...]:

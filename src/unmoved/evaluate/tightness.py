@@ -14,7 +14,7 @@ from unmoved.record import Row
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of `tested` pairs (certificate, attack inside it), those in `contradictions` were broken: there must be none.
+    """Of `tested` certificates that faced an attack inside them, those in `contradictions` fell: there must be none.
 
     A contradiction is the input's index, the certified radius and the attack's eps. For a smoothed classifier, whose
     certificates and predictions are sampled, each is possible with probability alpha; for f, none is.
@@ -71,22 +71,25 @@ def contradictions(proof: Results, attack: Results) -> tuple[tuple[int, Fraction
 
 
 def agreement(view: View) -> Agreement:
-    """Return how the certificates of a view stand against all its attacks."""
+    """Return how the certificates of a view stand against all its attacks; each certificate counts once."""
     tested = 0
     found: list[tuple[int, Fraction, Fraction]] = []
     for proof in view.certify:
+        against: dict[int, tuple[int, Fraction, Fraction]] = {}
+        faced: set[int] = set()
         for attack in view.attacks:
             if attack.eps is None:
                 continue
+            for each in contradictions(proof, attack):
+                against.setdefault(each[0], each)
             theirs = attack.by_index
-            inside = {
+            faced |= {
                 row.index
                 for row in proof.rows
                 if row.index in theirs and theirs[row.index].input == row.input and proved(row, attack.eps)
             }
-            against = contradictions(proof, attack)
-            tested += len(inside | {index for index, _, _ in against})
-            found += against
+        tested += len(faced | set(against))
+        found += against.values()
     return Agreement(tested, tuple(found))
 
 
@@ -104,11 +107,11 @@ def settled(view: View, radius: Fraction | None) -> Settled:
     for results in proofs or attacks:
         for row in results.rows:
             asked.setdefault(row.index, []).append(row)
-    fates = Counter(_fate(view, rows, radius or Fraction(0), rows[0].index in fallen) for rows in asked.values())
+    fates = Counter(_fate(view, rows, radius, rows[0].index in fallen) for rows in asked.values())
     return Settled(radius, **{fate: fates[fate] for fate in ("proved", "open", "abstained", "broken", "wrong")})
 
 
-def _fate(view: View, rows: list[Row], radius: Fraction, fallen: bool) -> str:
+def _fate(view: View, rows: list[Row], radius: Fraction | None, fallen: bool) -> str:
     if any(wrong(row) for row in rows):
         return "wrong"
     if fallen:

@@ -1,0 +1,128 @@
+"""The overview as a table for the terminal, and as JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from unmoved.evaluate import Results, Share, View, agreement, checks, views
+from unmoved.report import words
+from unmoved.report.tables import Line, lines
+
+COLUMNS = ("model", "of", "change", "method")
+NUMBERS = ("inputs", "clean", "certified", "95 %", "attacked", "unknown", "re-checked", "time")
+
+
+def summary_table(results: Iterable[Results], *, title: str | None = None) -> Table:
+    """Return the overview of some runs: a line for each question. Certified is rounded down, attacked up.
+
+    No name is read as markup. The caption says how the checks ended, unchecked certificates first.
+    """
+    every = views(results)
+    heading = None if title is None else Text(words.plain(title))
+    table = Table(title=heading, caption=caption(every), caption_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name != "model")
+    for name in NUMBERS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for view in every:
+        for line in lines(view):
+            table.add_row(*(Text(cell) for cell in _cells(line)))
+    return table
+
+
+def summary_json(results: Iterable[Results]) -> dict[str, Any]:
+    """Return the overview as data that `json` can write: counts and exact radii, nothing rounded for show."""
+    every = views(results)
+    checked = checks([row for view in every for each in view.all for row in each.rows])
+    agreed = [agreement(view) for view in every]
+    return {
+        "questions": [_json(line) for view in every for line in lines(view)],
+        "checks": {"accepted": checked.accepted, "total": checked.total, "unchecked": checked.unchecked},
+        "agreement": {
+            "tested": sum(a.tested for a in agreed),
+            "contradictions": [
+                {"index": i, "radius": str(r), "eps": str(e)} for a in agreed for i, r, e in a.contradictions
+            ],
+        },
+    }
+
+
+def caption(every: Sequence[View]) -> Text:
+    """Return the line below the table."""
+    checked = checks([row for view in every for each in view.all for row in each.rows])
+    agreed = [agreement(view) for view in every]
+    tested, against = sum(a.tested for a in agreed), sum(len(a.contradictions) for a in agreed)
+    text = Text()
+    if checked.unchecked:
+        text.append(f"{checked.unchecked} UNCHECKED: let through without an independent check. ", "bold red")
+    text.append(f"{checked.accepted} of {checked.total} certificates accepted by the independent checker. ")
+    if tested:
+        text.append(f"{tested - against} of {tested} certificates withstood every attack inside them.")
+    if against:
+        text.append(f" {against} CONTRADICTED by an attack.", "bold red")
+    return text
+
+
+def _cells(line: Line) -> list[str]:
+    run, summary = line.results.run, line.summary
+    certified = "" if line.certified is None else words.percent_down(line.certified.value)
+    unknown = line.settled.open + line.settled.abstained
+    return [
+        words.plain(run.model_name),
+        run.function,
+        words.plain(run.threat) if line.radius is None else f"{words.norm(run.norm)} ≤ {words.exact(line.radius)}",
+        words.plain(run.method),
+        str(summary.total),
+        words.percent_down(summary.clean.value),
+        certified,
+        "" if line.certified is None else words.interval(line.certified),
+        "" if line.attacked is None else words.percent_up(line.attacked.value),
+        str(unknown),
+        f"{summary.checks.accepted}/{summary.checks.total}" + (" !" if summary.checks.unchecked else ""),
+        words.seconds(summary.seconds),
+    ]
+
+
+def _json(line: Line) -> dict[str, Any]:
+    run, summary, fate = line.results.run, line.summary, line.settled
+    return {
+        "run": run.id,
+        "kind": run.kind,
+        "model": run.model,
+        "model_name": run.model_name,
+        "data": run.data,
+        "data_name": run.data_name,
+        "function": run.function,
+        "norm": run.norm,
+        "radius": None if line.radius is None else str(line.radius),
+        "method": run.method,
+        "inputs": summary.total,
+        "clean": _share(summary.clean),
+        "certified": _share(line.certified),
+        "attacked": _share(line.attacked),
+        "settled": {
+            "proved": fate.proved,
+            "open": fate.open,
+            "abstained": fate.abstained,
+            "broken": fate.broken,
+            "wrong": fate.wrong,
+        },
+        "unknown": dict(summary.unknown),
+        "checks": {
+            "accepted": summary.checks.accepted,
+            "total": summary.checks.total,
+            "unchecked": summary.checks.unchecked,
+        },
+        "seconds": summary.seconds,
+        "check_seconds": summary.check_seconds,
+    }
+
+
+def _share(share: Share | None) -> dict[str, Any] | None:
+    if share is None:
+        return None
+    return {"count": share.count, "total": share.total, "low": share.low, "high": share.high}
