@@ -11,6 +11,7 @@ from unmoved.core.errors import IntegrityError, UsageError
 from unmoved.store.store import Entry, Store
 
 _TABLE = "CREATE TABLE IF NOT EXISTS entries (kind TEXT, name TEXT, data BLOB, PRIMARY KEY (kind, name)) WITHOUT ROWID"
+_MAGIC = b"SQLite format 3\0"
 _PATIENCE = 60.0
 """Seconds that one process waits for another's transaction."""
 
@@ -26,6 +27,7 @@ class SqliteStore(Store):
         if not create and not self.path.is_file():
             raise UsageError("store", str(path), "an existing store file")
         try:
+            self._refuse_other_files()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # absolute, so that no name means anything else to SQLite (":memory:" would be forgotten)
             self._db = sqlite3.connect(self.path.absolute(), timeout=_PATIENCE, isolation_level=None)
@@ -33,12 +35,21 @@ class SqliteStore(Store):
             if create:
                 self._make()
             self._db.execute("SELECT count(*) FROM entries WHERE kind = 'run'").fetchone()
-        except sqlite3.OperationalError as error:
-            raise UsageError("store", str(path), f"a store file in a folder that can be written ({error})") from error
         except sqlite3.DatabaseError as error:
+            # SQLITE_ERROR: no such table or column; the other operational errors are of the file system
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                expected = f"a store file in a folder that can be written ({error})"
+                raise UsageError("store", str(path), expected) from error
             raise UsageError("store", str(path), f"a store written by unmoved ({error})") from error
         except OSError as error:
             raise UsageError("store", str(path), f"a folder that can be written ({error.strerror})") from error
+
+    def _refuse_other_files(self) -> None:
+        """Refuse what is not SQLite's; it would overwrite a file of less than a page as if that were empty."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                if file.read(len(_MAGIC)) not in (b"", _MAGIC):
+                    raise UsageError("store", str(self.path), "a store written by unmoved")
 
     def _make(self) -> None:
         """Make the table, in an empty database only: a database of another program is left alone."""
