@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def _half(corners, values):
 def random_net(rng: np.random.Generator, widths: Sequence[int], *, wild: bool = False):
     """Random float32 layers; `wild` scales neurons by powers of two up to 2^40 either way and adds huge biases."""
     layers = []
-    for n, m in zip(widths, widths[1:], strict=False):
+    for n, m in pairwise(widths):
         weight, bias = rng.normal(size=(m, n)), rng.normal(size=m) * 0.5
         if wild:
             scale = 2.0 ** rng.integers(-40, 41, size=m)

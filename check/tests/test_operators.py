@@ -83,7 +83,11 @@ CASES = {
     "clip-old": (*one("Clip", min=-0.5, max=0.25), (1, 9), 10),
     "maxpool": (*one("MaxPool", kernel_shape=[3, 2], strides=[1, 2], pads=[1, 0, 1, 1]), IMAGE, 17),
     "maxpool-ceil": (*one("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), IMAGE, 17),
-    "maxpool-ceil-pad": (*one("MaxPool", kernel_shape=[2, 2], strides=[3, 3], pads=[0, 0, 1, 1], ceil_mode=1), IMAGE, 19),
+    "maxpool-ceil-pad": (
+        *one("MaxPool", kernel_shape=[2, 2], strides=[3, 3], pads=[0, 0, 1, 1], ceil_mode=1),
+        IMAGE,
+        19,
+    ),
     "maxpool-dilated": (*one("MaxPool", kernel_shape=[2, 2], dilations=[2, 3]), IMAGE, 17),
     "averagepool": (*one("AveragePool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 1, 1, 0]), IMAGE, 17),
     "averagepool-padded": (
@@ -105,7 +109,12 @@ CASES = {
     "div": (*one("Div", {"c": w(4, 1, 1) + 3}), IMAGE, 17),
     "add-enlarging": (*one("Add", {"c": w(3, 1)}), (1, 4), 17),
     "add-self": (*one("Add", inputs=["x", "x"]), (1, 9), 17),
-    "sub-two": ([*one("Neg")[0][:0], helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Sub", ["x", "r"], ["y"])], {}, (1, 9), 17),
+    "sub-two": (
+        [*one("Neg")[0][:0], helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Sub", ["x", "r"], ["y"])],
+        {},
+        (1, 9),
+        17,
+    ),
     "add-two-broadcast": (
         [helper.make_node("GlobalAveragePool", ["x"], ["g"]), helper.make_node("Add", ["x", "g"], ["y"])],
         {},

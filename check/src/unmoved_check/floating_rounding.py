@@ -57,13 +57,16 @@ def raised(total: Array, n: int) -> Array:
 
 
 def down(value: Array) -> Array:
-    """A number <= the exact sum or difference whose rounded value is given."""
-    return np.nextafter(value, -np.inf)
+    """A number <= the exact sum or difference whose rounded value is given; NaN when that is infinite.
+
+    (The number below infinity is a perfectly finite one: without the second term an overflow would look like a proof.)
+    """
+    return np.nextafter(value, -np.inf) + 0.0 * value
 
 
 def up(value: Array) -> Array:
-    """A number >= the exact sum or difference whose rounded value is given."""
-    return np.nextafter(value, np.inf)
+    """A number >= the exact sum or difference whose rounded value is given; NaN when that is infinite."""
+    return np.nextafter(value, np.inf) + 0.0 * value
 
 
 def float_down(number: Fraction) -> float:
