@@ -122,7 +122,7 @@ def exact_matrix(values: np.ndarray) -> list[list[Fraction]]:
 def minimum(
     layers: Sequence[tuple[np.ndarray, np.ndarray]], box: Sequence[tuple[Fraction, Fraction]], row: Sequence[Fraction]
 ) -> Fraction:
-    """The exact least row . net(x) over a two-dimensional box: cut the box where neurons change sign, look at corners."""
+    """The exact least row . net(x) over a two-dimensional box: cut where neurons change sign, look at corners."""
     (a, b), (c, d) = box
     pieces = [([(a, c), (b, c), (b, d), (a, d)], [(F(1), F(0), F(0)), (F(0), F(1), F(0))])]
     for i, (weight, bias) in enumerate(layers):
