@@ -38,6 +38,7 @@ class Gaussian:
     sigma: Fraction
     grid: int = 255
     kind = "gaussian-grid"
+    norm = "2"
     sampler = SAMPLER
 
     def __init__(self, sigma: object, grid: int = 255) -> None:

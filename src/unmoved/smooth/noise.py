@@ -12,10 +12,22 @@ from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.seeds import Stream
 
 
-class Noise(Protocol):
-    """A law of noise on the grid Z/`grid`, of size `scale`, drawn by the sampler called `sampler`.
+class Copies(Protocol):
+    """Whatever makes copies of a point, by number: all that counting votes needs."""
 
-    The smoothed classifier is g(x) = argmax_c P(f(z) = c), z a noisy copy of x. `kind` is the name in certificates.
+    def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
+        """Write the copies number `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *point.shape).
+
+        A copy depends on the point, the stream and its number alone: not on the rows asked for, nor on the machine.
+        """
+
+
+class Noise(Copies, Protocol):
+    """A law of noise, of size `scale`, drawn by the sampler called `sampler`, whose radii are sizes in `norm`.
+
+    The smoothed classifier is g(x) = argmax_c P(f(z) = c), z a noisy copy of x. `kind` is the name in certificates. The
+    copies may have another shape than the input (a mask as one more channel): `place` says which. A noise without
+    chance, whose copies are all counted, is an `unmoved.smooth.enumeration.FiniteNoise` instead.
     """
 
     @property
@@ -23,24 +35,25 @@ class Noise(Protocol):
         """The noise's name in a certificate."""
 
     @property
+    def norm(self) -> str:
+        """How a move is measured: "2", "1", "inf", or "0" (elements changed: sizes and radii are whole numbers)."""
+
+    @property
     def scale(self) -> Fraction:
         """The parameter of the law (sigma for Gaussian noise), exactly."""
 
     @property
     def grid(self) -> int:
-        """q: noisy copies are multiples of 1/q."""
+        """q: inputs and noisy copies are multiples of 1/q; 0 if elements are only hidden, and need no grid."""
 
     @property
     def sampler(self) -> str:
         """The identifier of the bit-exact procedure that draws the copies."""
 
     def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
-        """Return the grid point that stands for the input `x`, and what a radius loses by the move."""
+        """Return the grid point that stands for the input `x`, and what a radius loses by the move.
 
-    def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
-        """Write the noisy copies number `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *shape).
-
-        A copy depends on the point, the stream and its number alone: not on the rows asked for, nor on the machine.
+        Its `shape` is that of the copies, its `integers` whatever `sample` needs of x.
         """
 
     def worst_case(self, p: float, r: float) -> float:
@@ -49,7 +62,8 @@ class Noise(Protocol):
     def radius(self, p_low: float, p_high: float) -> float:
         """Return r, rounded down: a class of probability >= p_low stays ahead of others <= p_high at any distance < r.
 
-        Zero or negative when nothing follows.
+        Zero or negative when nothing follows. In L0: at any distance <= r, and 0 says that it is ahead without a move.
+        Where no closed form is known, `unmoved.smooth.search.radius_by_search` finds r from `worst_case`.
         """
 
     def deviation(self, samples: int, elements: int) -> Fraction:

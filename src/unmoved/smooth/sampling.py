@@ -17,7 +17,7 @@ import torch
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth.grid import GridPoint
-from unmoved.smooth.noise import Noise
+from unmoved.smooth.noise import Copies
 from unmoved.smooth.seeds import Stream
 
 Classify = Callable[[torch.Tensor], Any]
@@ -42,7 +42,7 @@ class VoteCounter:
     """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time."""
 
     classify: Classify
-    noise: Noise
+    noise: Copies
     classes: int
     batch: int = 256
 
