@@ -3,12 +3,21 @@
 from unmoved.evaluate.accuracy import Checks, Summary, accepted, attacked, broken, checks, clean, summarise
 from unmoved.evaluate.results import Results, View, read_results, views
 from unmoved.evaluate.share import CONFIDENCE, Share
-from unmoved.evaluate.tightness import Agreement, Settled, agreement, contradictions, settled, upper_bound
+from unmoved.evaluate.tightness import (
+    Agreement,
+    Contradiction,
+    Settled,
+    agreement,
+    contradictions,
+    settled,
+    upper_bound,
+)
 
 __all__ = [
     "CONFIDENCE",
     "Agreement",
     "Checks",
+    "Contradiction",
     "Results",
     "Settled",
     "Share",

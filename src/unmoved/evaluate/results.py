@@ -30,7 +30,9 @@ class Results:
 
 @dataclass(frozen=True)
 class View:
-    """The runs that ask the same of the same: one model, data set, function (g: with one noise), norm and clip range.
+    """The runs that ask the same of the same: one model, data set, function, norm and clip range.
+
+    `sort` is what else makes it one question: the noise of g, the name of a box; None where nothing does.
 
     `certify` are proofs, one run an eps (smoothing: one run for all radii); `attacks` only those whose threat lies
     inside what the proofs are about, so that a break is an upper bound of what can be proved. Both by eps.
@@ -41,7 +43,7 @@ class View:
     function: str
     norm: str | None
     clip: tuple[str, str] | None
-    noise: str | None
+    sort: str | None
     certify: tuple[Results, ...]
     attacks: tuple[Results, ...]
 
@@ -94,12 +96,11 @@ def one_per_eps(results: Iterable[Results]) -> dict[Fraction, Results]:
 def attacks_within(proof: Run, attack: Run) -> bool:
     """Say whether an attack's threats, size aside, are ones that the proof's threat contains.
 
-    Same model, data, function and norm; the attack keeps to the proof's clip range, or the proof has none. A box has no
-    size, so it must be the same box.
+    Same model, data, function (g: with the same noise) and norm (or the same box); the attack keeps to the proof's clip
+    range, or the proof has none.
     """
     same = _key(replace(proof, clip=None)) == _key(replace(attack, clip=None))
-    box = proof.norm is not None or proof.threat == attack.threat
-    return same and box and _clip_inside(proof.clip, attack.clip)
+    return same and _clip_inside(proof.clip, attack.clip)
 
 
 def _clip_inside(outer: tuple[str, str] | None, inner: tuple[str, str] | None) -> bool:
@@ -111,8 +112,10 @@ def _clip_inside(outer: tuple[str, str] | None, inner: tuple[str, str] | None) -
 
 
 def _key(run: Run) -> tuple[str, str, str, str | None, tuple[str, str] | None, str | None]:
-    noise = f"{run.settings.get('sigma')}/{run.settings.get('grid')}" if run.function == "g" else None
-    return (run.model, run.data, run.function, run.norm, run.clip, noise)
+    sort = run.threat if run.norm is None else None
+    if run.function == "g":
+        sort = f"{run.settings.get('sigma')}/{run.settings.get('grid')}"
+    return (run.model, run.data, run.function, run.norm, run.clip, sort)
 
 
 def _order(results: Results) -> tuple[str, str, str, str, str, Fraction, Sequence[str]]:

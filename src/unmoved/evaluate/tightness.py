@@ -13,15 +13,24 @@ from unmoved.record import Row
 
 
 @dataclass(frozen=True)
+class Contradiction:
+    """An input that is certified as far as `radius`, and yet broken by an attack of size `eps` (both None: a box)."""
+
+    index: int
+    radius: Fraction | None
+    eps: Fraction | None
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Of `tested` certificates that faced an attack inside them, those in `contradictions` fell: there must be none.
 
-    A contradiction is the input's index, the certified radius and the attack's eps. For a smoothed classifier, whose
-    certificates and predictions are sampled, each is possible with probability alpha; for f, none is.
+    For a smoothed classifier, whose certificates and predictions are sampled, each is possible with probability alpha;
+    for f, none is.
     """
 
     tested: int
-    contradictions: tuple[tuple[int, Fraction, Fraction], ...]
+    contradictions: tuple[Contradiction, ...]
 
     @property
     def agreed(self) -> int:
@@ -49,48 +58,47 @@ class Settled:
         return self.proved + self.open + self.abstained + self.broken + self.wrong
 
 
-def contradictions(proof: Results, attack: Results) -> tuple[tuple[int, Fraction, Fraction], ...]:
-    """Return the inputs that the attack breaks although they are certified: (index, radius, the attack's eps).
+def contradictions(proof: Results, attack: Results) -> tuple[Contradiction, ...]:
+    """Return the inputs that the attack breaks although they are certified.
 
     Broken inside means that the attack was allowed no more than the certified radius, or that its witness lies closer
     (`distance` in the row's details). Empty when the two runs are not about the same question.
     """
-    if attack.eps is None or not attacks_within(proof.run, attack.run):
+    if not attacks_within(proof.run, attack.run):
         return ()
-    theirs = attack.by_index
     found = []
-    for row in proof.rows:
-        other = theirs.get(row.index)
-        if other is None or other.input != row.input or not row.certified or row.radius is None or not broken(other):
+    for row, other in _pairs(proof, attack):
+        if not row.certified or not broken(other):
             continue
-        radius, distance = Fraction(row.radius), other.details.get("distance")
-        closer = isinstance(distance, int | float) and Fraction(distance) < radius
-        if attack.eps <= radius or closer or wrong(other):
-            found.append((row.index, radius, attack.eps))
+        radius = None if row.radius is None else Fraction(row.radius)
+        distance = other.details.get("distance")
+        closer = radius is not None and isinstance(distance, int | float) and Fraction(distance) < radius
+        if proved(row, attack.eps) or closer or wrong(other):
+            found.append(Contradiction(row.index, radius, attack.eps))
     return tuple(found)
 
 
 def agreement(view: View) -> Agreement:
     """Return how the certificates of a view stand against all its attacks; each certificate counts once."""
     tested = 0
-    found: list[tuple[int, Fraction, Fraction]] = []
+    found: list[Contradiction] = []
     for proof in view.certify:
-        against: dict[int, tuple[int, Fraction, Fraction]] = {}
+        against: dict[int, Contradiction] = {}
         faced: set[int] = set()
         for attack in view.attacks:
-            if attack.eps is None:
-                continue
             for each in contradictions(proof, attack):
-                against.setdefault(each[0], each)
-            theirs = attack.by_index
-            faced |= {
-                row.index
-                for row in proof.rows
-                if row.index in theirs and theirs[row.index].input == row.input and proved(row, attack.eps)
-            }
+                against.setdefault(each.index, each)
+            faced |= {row.index for row, _ in _pairs(proof, attack) if proved(row, attack.eps)}
         tested += len(faced | set(against))
         found += against.values()
     return Agreement(tested, tuple(found))
+
+
+def _pairs(proof: Results, attack: Results) -> list[tuple[Row, Row]]:
+    """Return the rows of both runs that are about the same input."""
+    theirs = attack.by_index
+    pairs = [(row, theirs[row.index]) for row in proof.rows if row.index in theirs]
+    return [(row, other) for row, other in pairs if row.input == other.input]
 
 
 def settled(view: View, radius: Fraction | None) -> Settled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from rich.table import Table
@@ -45,7 +46,9 @@ def summary_json(results: Iterable[Results]) -> dict[str, Any]:
         "agreement": {
             "tested": sum(a.tested for a in agreed),
             "contradictions": [
-                {"index": i, "radius": str(r), "eps": str(e)} for a in agreed for i, r, e in a.contradictions
+                {"index": c.index, "radius": _text(c.radius), "eps": _text(c.eps)}
+                for a in agreed
+                for c in a.contradictions
             ],
         },
     }
@@ -98,7 +101,7 @@ def _json(line: Line) -> dict[str, Any]:
         "data_name": run.data_name,
         "function": run.function,
         "norm": run.norm,
-        "radius": None if line.radius is None else str(line.radius),
+        "radius": _text(line.radius),
         "method": run.method,
         "inputs": summary.total,
         "clean": _share(summary.clean),
@@ -120,6 +123,10 @@ def _json(line: Line) -> dict[str, Any]:
         "seconds": summary.seconds,
         "check_seconds": summary.check_seconds,
     }
+
+
+def _text(value: Fraction | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _share(share: Share | None) -> dict[str, Any] | None:
