@@ -102,16 +102,12 @@ SPOILED = {
     "label out of range": (edit(("property", "label"), 4), "not one of the classes"),
     "classes": (
         both(
-            edit(("property", "classes"), 3),
-            edit(("property", "label"), 0),
-            edit(("evidence", "trees"), [LEAF, ["leaf", 1]]),
+            edit(("property",), {"kind": "same_class", "label": 0, "classes": 3}),
+            edit(("evidence", "trees"), [LEAF, LEAF]),
         ),
-        "outputs|belongs",
+        "speaks of 3 outputs",
     ),
     "larger eps": (
-        both(edit(("threat", "eps"), "5"), edit(("claim", "radius"), "5"), edit(("threat", "clip"), None)),
-        "not proved",
-    ),
         both(edit(("threat", "eps"), "5"), edit(("claim", "radius"), "5"), edit(("threat", "clip"), None)),
         "not proved",
     ),
