@@ -154,15 +154,22 @@ def _choices(proof: DualTree) -> Tensors:
     wrong = [name for name in proof.choices if not name.startswith(CHOICES)]
     if wrong:
         raise UsageError("choices", wrong[0], "names that start with " + ", ".join(CHOICES))
+    for name, value in proof.choices.items():
+        if not isinstance(value, np.ndarray) or value.dtype not in (np.uint8, np.float32, np.float64):
+            raise UsageError(
+                name, getattr(value, "dtype", type(value).__name__), "an array of uint8, float32 or float64"
+            )
     return dict(proof.choices)
 
 
 def _listed(tree: object) -> object:
     if isinstance(tree, tuple | list):
         return [_listed(part) for part in tree]
-    if isinstance(tree, Fraction):
+    if isinstance(tree, Fraction | str):
         return str(tree)
-    return int(tree) if isinstance(tree, np.integer) else tree
+    if not isinstance(tree, int | np.integer):
+        raise UsageError("trees", tree, "tuples of words, integers and rationals")
+    return int(tree)
 
 
 def _refuse_floats(value: object) -> None:
