@@ -35,7 +35,7 @@ class Known:
         return any(all(s <= 0 for s in slacks(d, y)) for d in disjuncts)
 
 
-def known_problems(seed: int = 0, nets: int = 4) -> list[list[Known]]:
+def known_problems(seed: int = 0, nets: int = 2) -> list[list[Known]]:
     """Return groups of problems, each of one model and one kind of threat: all answers known exactly."""
     rng = np.random.default_rng(seed)
     groups = [*affine_problems(), _ties(), _boxes(rng)]
