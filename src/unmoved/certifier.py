@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
-from unmoved_check.check import Checker
-
 from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, UsageError, Verdict
 from unmoved.record import encode
+from unmoved_check.check import Checker
+from unmoved_check.outcome import Accepted
 
 UNCHECKED_OPERATOR = "unchecked operator"
 
@@ -60,9 +60,10 @@ def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> C
         # a threat, property or proof that the format has no words for: nobody could check it
         return Certificate(problem, finding, Verdict.UNKNOWN, Reason(Code.UNCHECKED, str(error)), None)
     outcome = _checker(problem.model.source).check(manifest, payload)
-    check = Check(outcome.accepted, outcome.mode if outcome.accepted else "", str(outcome), outcome.seconds)
-    if outcome.accepted:
+    if isinstance(outcome, Accepted):
+        check = Check(True, outcome.mode, str(outcome), outcome.seconds)
         return Certificate(problem, finding, finding.verdict, None, check, manifest, payload)
+    check = Check(False, "", str(outcome), outcome.seconds)
     if outcome.reason.startswith(UNCHECKED_OPERATOR):
         if unchecked:
             return Certificate(problem, finding, finding.verdict, None, check, manifest, payload, unchecked=True)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from unmoved_check.check import Checker
-
 from unmoved.cli import console
 from unmoved.core import UsageError
 from unmoved.store import Store, open_store, rows, runs
+from unmoved_check.check import Checker, Mode
 
 SQLITE = b"SQLite format 3\x00"
 
@@ -34,7 +33,7 @@ def check_command(
     """Check everything at `path`; return 0 only if there was something and all of it was accepted."""
     if exact and floating:
         raise UsageError("--exact, --float", "both", "one of them at most")
-    mode = "exact" if exact else "floating" if floating else "auto"
+    mode: Mode = "exact" if exact else "floating" if floating else "auto"
     found = store_path(path)
     if found is None:
         from unmoved_check.cli import check_paths
@@ -63,7 +62,7 @@ def check_command(
     return console.NOT_MET if rejected else console.OK
 
 
-def check_store(store: Store, mode: str, limit: int | None) -> list[Answer]:
+def check_store(store: Store, mode: Mode, limit: int | None) -> list[Answer]:
     """Return the independent checker's answer to every certificate in a store (the first `limit`), each once."""
     work = list(dict.fromkeys(_certificates(store)))[:limit]
     answers = []

@@ -11,9 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -22,6 +20,7 @@ from unmoved.record import Row
 OUT = Console(highlight=False)
 LOG = Console(stderr=True, highlight=False)
 
+SHORT = {"CERTIFIED": "proved", "FALSIFIED": "broken", "UNKNOWN": "unknown"}
 OK, NOT_MET, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -46,17 +45,14 @@ def _escaped(text: str) -> str:
 
 
 @contextmanager
-def bar(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
+def bar(title: str) -> Iterator[Callable[..., None]]:
     """Yield a function (done, total, *anything) that moves a progress bar on stderr."""
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        TextColumn("{task.description:<27}"),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn(unit + "[dim]{task.fields[extra]}[/]"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]left[/]"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[extra]}[/]"),
     )
     with Progress(*columns, console=LOG) as progress:
         task = progress.add_task(title, total=None, extra="")
@@ -74,6 +70,6 @@ def tally(move: Callable[..., None]) -> Callable[[int, int, Sequence[Row]], None
     def step(done: int, total: int, fresh: Sequence[Row]) -> None:
         for row in fresh:
             counts[row.verdict] = counts.get(row.verdict, 0) + 1
-        move(done, total, " " + ", ".join(f"{n} {word.lower()}" for word, n in sorted(counts.items())))
+        move(done, total, ", ".join(f"{counts[word]} {short}" for word, short in SHORT.items() if word in counts))
 
     return step

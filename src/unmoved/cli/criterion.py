@@ -26,10 +26,9 @@ class Criterion:
     sign: str
     limit: Fraction
 
-    def met(self, figures: Mapping[str, float | None]) -> bool:
+    def met(self, figures: Mapping[str, Fraction]) -> bool:
         """Whether the figure meets the limit; a figure that is not there does not."""
-        value = figures.get(self.figure)
-        return value is not None and _COMPARE[self.sign](Fraction(value), self.limit)
+        return self.figure in figures and _COMPARE[self.sign](figures[self.figure], self.limit)
 
     def __str__(self) -> str:
         return f"{self.figure} {self.sign} {float(self.limit):g}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 
-from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
+from unmoved.attack import FGSM, Pgd, PgdMethod, SmoothedPgd
 from unmoved.cli import console
 from unmoved.cli.check import check_store
 from unmoved.cli.output import export
@@ -21,7 +21,7 @@ from unmoved.evaluate.run import Dataset, Job, dataset, execute
 from unmoved.evaluate.tightness import agreement
 from unmoved.ir import Network
 from unmoved.loaders import load
-from unmoved.loaders.digits import Digits, load_digits_5k, split
+from unmoved.loaders.digits import Digits, Labels, load_digits_5k, split
 from unmoved.loaders.torch import load_torch
 from unmoved.refine import Cascade
 from unmoved.report.page import write_report
@@ -84,18 +84,18 @@ def _announce(digits: Digits, train: int, test: int, scale: Scale) -> None:
     console.note(f"{digits.name}: {train} digits of {side}x{side} to train on, {test} held out ({scale.inputs} used)")
 
 
-def _train(out: Path, digits: Digits, rows: object, scale: Scale, seed: int) -> tuple[Network, Network]:
+def _train(out: Path, digits: Digits, rows: Labels, scale: Scale, seed: int) -> tuple[Network, Network]:
     side = digits.x.shape[-1]
     x, y = digits.x[rows], digits.y[rows]
     objectives = {
-        "ibp.onnx": (Ibp(eps=0.1), scale.ibp_epochs, interval_init, "training by intervals, eps 0.1"),
-        "smooth.onnx": (GaussianNoise(float(SIGMA)), scale.noise_epochs, default_init, f"training with noise {SIGMA}"),
+        "ibp.onnx": (Ibp(eps=0.13), scale.ibp_epochs, interval_init, "training f by intervals"),
+        "smooth.onnx": (GaussianNoise(float(SIGMA)), scale.noise_epochs, default_init, "training g with noise"),
     }
     networks = []
     for name, (objective, epochs, start, title) in objectives.items():
         module = small_cnn(side=side)
         start(module, seed)
-        with console.bar(title, "epochs") as move:
+        with console.bar(title) as move:
             move(0, epochs)
             fit(module, x, y, objective, Plan(epochs=epochs, seed=seed), _follow(move))
         (out / name).write_bytes(load_torch(module, (1, 1, side, side)).source)
@@ -105,15 +105,17 @@ def _train(out: Path, digits: Digits, rows: object, scale: Scale, seed: int) -> 
 
 def _follow(move: Callable[..., None]) -> Callable[[Epoch], None]:
     def step(epoch: Epoch) -> None:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in epoch.figures.items())
-        move(epoch.number, epoch.epochs, f" loss {epoch.loss:.3f} {figures}")
+        move(epoch.number, epoch.epochs, f" loss {epoch.loss:.2f}")
 
     return step
 
 
 def _jobs(network: Network, data: Dataset, scale: Scale, seed: int) -> list[tuple[str, Job, int]]:
     jobs = []
-    for kind, method in (("certify", Cascade.default()), ("attack", PgdMethod((Pgd(steps=30, restarts=2),)))):
+    for kind, method in (
+        ("certify", Cascade.default()),
+        ("attack", PgdMethod((FGSM, Pgd(steps=30, restarts=1, targets=2)))),
+    ):
         for size in scale.sizes:
             threat = Linf(size, clip=(0, 1))
             job = Job(network, data, threat, method, kind=kind, seed=seed, model_name="ibp.onnx")
@@ -127,31 +129,32 @@ def _smoothed_jobs(
 ) -> list[tuple[str, Job, int]]:
     noise = Gaussian(SIGMA, digits.white)
     smoothing = SmoothingMethod(noise, samples=scale.samples)
-    common = {"function": "g", "seed": seed, "model_name": "smooth.onnx"}
+    blank = Job(network, data, L2("0"), smoothing, function="g", seed=seed, model_name="smooth.onnx")
     limit = scale.smoothed_inputs
-    jobs = [(f"certifying g, sigma {SIGMA}, any L2 radius", Job(network, data, L2("0"), smoothing, **common), limit)]
+    jobs = [(f"certifying g, sigma {SIGMA}", blank, limit)]
     descent = SmoothedPgd(float(SIGMA), samples=8, descent=Pgd(steps=15, restarts=1, targets=0))
     attack = SmoothedAttackMethod(noise, samples=500, alpha=Fraction(1, 1000), descent=descent)
     for size in scale.smoothed_sizes:
-        job = Job(network, data, L2(size), attack, kind="attack", **common)
+        job = replace(blank, threat=L2(size), method=attack, kind="attack")
         jobs.append((f"attacking g, l2:{size}", job, limit))
     return jobs
 
 
 def _finish(out: Path, store: Store, jobs: list[Job], begun: float, as_json: bool) -> int:
+    results = read_results(store, only={job.run.id for job in jobs})
     answers = check_store(store, "auto", None)
     accepted = sum(answer.accepted for answer in answers)
-    tested = [agreement(view) for view in views(read_results(store, only={job.run.id for job in jobs}))]
+    tested = [agreement(view) for view in views(results)]
     agreed, pairs = sum(a.agreed for a in tested), sum(a.tested for a in tested)
     page = write_report(store, out / "report.html", title=TITLE)
     good = accepted == len(answers) and agreed == pairs
     if as_json:
         checked = {"accepted": accepted, "of": len(answers)}
         attacks = {"certificates_that_held": agreed, "of": pairs}
-        summary = summary_json(store, [job.run for job in jobs])
+        summary = summary_json(results)
         console.emit(json.dumps(summary | {"checked": checked, "attacks": attacks, "report": str(page)}, indent=2))
         return console.OK if good else console.NOT_MET
-    console.OUT.print(summary_table(store, [job.run for job in jobs]))
+    console.OUT.print(summary_table(results))
     seconds = sum(answer.seconds for answer in answers)
     _line(
         accepted == len(answers), f"{accepted} of {len(answers)} certificates re-checked and accepted, {seconds:.1f} s"

@@ -13,6 +13,7 @@ from unmoved.cli.output import export
 from unmoved.core import UsageError
 from unmoved.core.threat import Threat
 from unmoved.evaluate.methods import Sampling, attacking, certifying
+from unmoved.evaluate.results import Results
 from unmoved.evaluate.run import Dataset, Job, dataset, execute
 from unmoved.ir import Network
 from unmoved.loaders import load, load_npz
@@ -91,9 +92,9 @@ def certify_command(request: Request, *, method: str, require: str | None, unche
     met = wanted is None or wanted.met(figures)
     if as_json:
         verdict = None if wanted is None else {"criterion": str(wanted), "met": met}
-        console.emit(json.dumps(summary_json(store, [job.run]) | {"require": verdict}, indent=2))
+        console.emit(json.dumps(summary_json([Results(job.run, tuple(answers))]) | {"require": verdict}, indent=2))
     else:
-        console.OUT.print(summary_table(store, [job.run]))
+        console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
         _closing(request, store)
         if wanted is not None:
             style = "green" if met else "bold red"
@@ -120,11 +121,11 @@ def attack_command(request: Request, *, steps: int, restarts: int, as_json: bool
         model_name=Path(request.model).name,
         seconds=_seconds(request.seconds),
     )
-    _run(job, store, request, f"attacking {job.threat.name}")
+    answers = _run(job, store, request, f"attacking {job.threat.name}")
     if as_json:
-        console.emit(json.dumps(summary_json(store, [job.run]), indent=2))
+        console.emit(json.dumps(summary_json([Results(job.run, tuple(answers))]), indent=2))
     else:
-        console.OUT.print(summary_table(store, [job.run]))
+        console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
         _closing(request, store)
     return console.OK
 

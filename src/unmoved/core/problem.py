@@ -13,7 +13,9 @@ from unmoved.core.threat import AnyFloats, Threat
 
 
 class Model(Protocol):
-    """What the vocabulary needs to know of a model; `ir.Network` is one."""
+    """What the vocabulary needs to know of a model; `ir.Network` is one. Hashed by identity."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def digest(self) -> str:

@@ -77,7 +77,7 @@ class SmoothedAttackMethod(Method):
             scores(network),
             x[standing],
             labels[standing],
-            [problems[i].threat for i in standing],
+            [problems[i].threat for i in standing.tolist()],
             predict=lambda points: predict(self._inward(points, x[standing])),
             seed=seed,
             budget=budget,

@@ -13,12 +13,24 @@ import numpy as np
 import torch
 
 from unmoved import ops
-from unmoved.core import Budget, Code, Finding, Guarantee, Method, Problem, Reason, SameClass, UsageError, Verdict
+from unmoved.core import (
+    Budget,
+    Code,
+    Finding,
+    Guarantee,
+    Method,
+    Model,
+    Problem,
+    Reason,
+    SameClass,
+    UsageError,
+    Verdict,
+)
 from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
 from unmoved.loaders.runtime import Runtime
 from unmoved.smooth.gaussian import Gaussian
-from unmoved.smooth.sampling import Classify
+from unmoved.smooth.sampling import Classify, same_at_every_position
 from unmoved.smooth.smoothed import Smoothed, SmoothedResult
 from unmoved.smooth.statistics import MAX_RATIO, samples_needed
 from unmoved.threats import L2
@@ -86,6 +98,11 @@ class SmoothingMethod(Method):
         classify = classifier(problem.model)
         smoothed = Smoothed(classify, self.noise, problem.model.outputs, batch=self.batch, model=problem.model.digest)
         x = problem.x.astype(np.float32)
+        if (x != problem.x).any():
+            raise UsageError("x", "float64 values between float32 numbers", "values that float32 holds exactly")
+        if not _same_everywhere(problem.model, self.batch):
+            detail = "the model's outputs depend on the place in the batch, so it is no function of the input alone"
+            return Finding(Verdict.UNKNOWN, self.name, reason=Reason(Code.UNPROVED, detail, "a batch of 1 may do"))
         result = smoothed.certify(
             x,
             selection_samples=self.selection_samples,
@@ -99,14 +116,23 @@ class SmoothingMethod(Method):
 
 
 @lru_cache(maxsize=4)
-def classifier(network: Network) -> Classify:
+def classifier(network: Model) -> Classify:
     """Return f as a function of float32 batches: by our own operators, or by onnxruntime where one has no rule."""
+    if not isinstance(network, Network):
+        raise UsageError("model", type(network).__name__, "an ir.Network")
     try:
         bound = ops.bind(network)
     except UnsupportedError:
         runtime = Runtime(network.source)
         return lambda z: torch.from_numpy(runtime.run(z.numpy()))
     return lambda z: ops.evaluate(bound, network, z).flatten(1)
+
+
+@lru_cache(maxsize=4)
+def _same_everywhere(network: Model, batch: int) -> bool:
+    """Try once a model and batch size, on a fixed input, whether outputs depend on the place in the batch."""
+    row = torch.linspace(0, 1, math.prod(network.input_shape)).reshape(network.input_shape)
+    return same_at_every_position(classifier(network), row, batch)
 
 
 def _finding(name: str, result: SmoothedResult, problem: Problem, details: dict[str, Any]) -> Finding:
