@@ -42,7 +42,9 @@ def whole(tmp_path_factory):
 
 
 def timeless(found):
-    return [{k: v for k, v in asdict(row).items() if k not in TIMES} for row in found]
+    """Drop the times; margins, which are for people, may differ in the last bits with the company in a batch."""
+    short = [replace(row, margin=row.margin and float(f"{row.margin:.9g}")) for row in found]
+    return [{k: v for k, v in asdict(row).items() if k not in TIMES} for row in short]
 
 
 def test_the_rows_are_the_answers(whole, store):
@@ -86,10 +88,12 @@ def test_killed_and_run_again(tmp_path, whole, after):
 
 
 def test_two_runs_at_once_give_each_row_once(tmp_path, whole):
-    path = tmp_path / "s.sqlite"
-    both = [subprocess.Popen([sys.executable, WORKER, path, str(N)], stdout=PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[0].splitlines()[-1] for process in both] == [str(N)] * 2
-    assert timeless(rows(SqliteStore(path), worker.job(rest=0.05).run)) == timeless(whole)
+    path, job = tmp_path / "s.sqlite", worker.job(rest=0.05)
+    other = subprocess.Popen([sys.executable, WORKER, path, str(N)], stdout=PIPE, text=True)
+    assert other.stdout.readline() == "0\n"
+    assert timeless(execute(job, SqliteStore(path))) == timeless(whole)
+    assert other.communicate()[0].splitlines()[-1] == str(N) and other.returncode == 0
+    assert timeless(rows(SqliteStore(path), job.run)) == timeless(whole)
 
 
 def test_limit_grows(store, whole):
