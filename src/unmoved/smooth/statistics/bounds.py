@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from scipy import special
 
@@ -43,6 +44,7 @@ class Bounds:
     p_high: float
 
 
+@lru_cache(maxsize=65536)
 def clopper_pearson_low(successes: int, trials: int, alpha: float) -> float:
     """Return p with P(p <= true probability) >= 1 - alpha: at most the alpha quantile of Beta(k, n - k + 1).
 
@@ -59,6 +61,7 @@ def clopper_pearson_low(successes: int, trials: int, alpha: float) -> float:
     return low * (1 - MARGIN)
 
 
+@lru_cache(maxsize=65536)
 def clopper_pearson_high(successes: int, trials: int, alpha: float) -> float:
     """Return p with P(true probability <= p) >= 1 - alpha: at least the 1 - alpha quantile of Beta(k + 1, n - k).
 
