@@ -5,7 +5,7 @@ Gowal et al. 2018, "On the effectiveness of interval bound propagation", for the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ def interval(ops: Sequence[Op], network: Network, box: Bounds) -> dict[str, Boun
 
 
 def interval_low(
-    ops: Sequence[Op], network: Network, enclosure: Enclosure, bounds: dict[str, Bounds], query: Query
+    ops: Sequence[Op], network: Network, enclosure: Enclosure, bounds: Mapping[str, Bounds], query: Query
 ) -> Tensor:
     """Return lower bounds (R,) of a query's rows over the enclosure, given interval bounds of the tensors.
 
