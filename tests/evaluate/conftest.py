@@ -12,9 +12,7 @@ ROW = Row(0, 0, 0, "UNKNOWN", "unproved", None, None, "linear", 1.0, None, None,
 
 
 def make_row(index, label, prediction, verdict, **changes):
-    return replace(
-        ROW, index=index, label=label, prediction=prediction, verdict=verdict, input=f"i{index}", **changes
-    )
+    return replace(ROW, index=index, label=label, prediction=prediction, verdict=verdict, input=f"i{index}", **changes)
 
 
 def make_results(rows, **changes):

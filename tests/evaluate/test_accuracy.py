@@ -36,7 +36,9 @@ def test_a_certified_wrong_answer_is_not_certified_accuracy(row):
 
 
 def test_abstentions_are_counted_and_are_no_right_answers(row):
-    found = summarise([row(0, 0, None, "UNKNOWN", reason="abstained: too close (more samples)"), row(1, 0, 0, "UNKNOWN")])
+    found = summarise(
+        [row(0, 0, None, "UNKNOWN", reason="abstained: too close (more samples)"), row(1, 0, 0, "UNKNOWN")]
+    )
     assert found.abstained == 1 and found.clean.count == 1
 
 
@@ -79,7 +81,12 @@ def test_proved_compares_exact_rationals(row):
 
 @pytest.mark.parametrize(
     ("reason", "code"),
-    [("timeout", "timeout"), ("abstained: a: b (c)", "abstained"), (None, "no reason given"), ("timeout (x)", "timeout")],
+    [
+        ("timeout", "timeout"),
+        ("abstained: a: b (c)", "abstained"),
+        (None, "no reason given"),
+        ("timeout (x)", "timeout"),
+    ],
 )
 def test_the_code_of_a_reason(row, reason, code):
     assert code_of(row(0, 0, 0, "UNKNOWN", reason=reason)) == code

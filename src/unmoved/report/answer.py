@@ -34,11 +34,13 @@ def answer(line: Line, *, picture: bool) -> Markup:
         left = "" if stand is None else f"{words.count(stand.count)} of {words.count(stand.total)}"
         said = Markup("<b>{}</b> inputs of {} were left standing by an attack on {} with {}. Nothing is proved.")
         return said.format(left, data, model, told)
-    sure, whose = "", Markup("{} is proved to keep").format(model)
+    unchecked = line.summary.checks.unchecked
+    claimed = "is claimed, without an independent check, to keep" if unchecked else "is proved to keep"
+    sure, whose = "", f"{model} {claimed}"
     if view.function == "g":
         alpha, _, _ = false_certificates(view)
         sigma = words.plain(run.settings.get("sigma", "?"))
-        whose = Markup("{}, smoothed with Gaussian noise of σ = {}, keeps").format(model, _number(sigma))
+        whose = f"{model}, smoothed with Gaussian noise of σ = {_number(sigma)}, {claimed if unchecked else 'keeps'}"
         least = decimal_down(100 * (1 - alpha), 4).rstrip("0").rstrip(".")
         sure = f", each certified with probability at least {least} %"
     head = Markup(

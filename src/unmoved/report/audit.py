@@ -120,7 +120,7 @@ def _asked(run: Run) -> str:
 
 def _minute(at: str) -> str:
     """Return a row's time of writing to the minute."""
-    return words.plain(at.replace("T", " ")[:16] + (" UTC" if at.endswith("+00:00") else ""))
+    return words.plain(at.replace("T", " ")[:16] + ("Z" if at.endswith("+00:00") else ""))
 
 
 def _semantics(store: Store, results: Results) -> str:

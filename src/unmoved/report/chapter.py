@@ -136,7 +136,9 @@ def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -
     if view.norm is not None:
         plot = figures.certified_curve(view, clean, found)
         caption = "Solid: certified, with 95 % intervals. What is certified at one size holds at every smaller one."
-        if view.attacks:
+        if not figures.same_inputs(view):
+            caption = "Points with 95 % intervals. The runs are about different inputs, so no line joins them."
+        elif view.attacks:
             caption += " Dashed: what attacks left standing. The truth lies between the two lines."
         made.append(_panel(plot, f"{key}-curve", "Certified accuracy against the size of the change", caption))
     title = "What became of every input, by size"

@@ -34,8 +34,9 @@ def axis(view: View) -> str:
 def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot:
     """Draw certified accuracy against radius, the attacks' upper bound over it, and what is open between them.
 
-    Only what is known is drawn: what is certified at one size holds at every smaller one, what is broken at one size
-    at every larger one; so the lower line steps down before its points, the upper one after.
+    Only what is known is drawn: what is certified at one size holds at every smaller one, what is broken at one size at
+    every larger one; so the lower line steps down before its points, the upper one after. No line joins runs that are
+    about different inputs.
     """
     points = by_radius(view.certify[0].rows) if view.function == "g" else by_eps(view.certify)
     if not points or points[0].radius > 0:
@@ -44,10 +45,12 @@ def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot
     upper = [(0.0, float(clean.value)), *((float(eps), float(b.value)) for eps, b in bounds if b)]
     last = max([float(points[-1].radius), *(x for x, _ in upper)], default=0.0) or 1.0
     end = last * 1.06
+    whole = same_inputs(view)
     plot = Plot(f"Certified accuracy against the size of the change, in {view.norm}")
     lower = _falling([(float(p.radius), float(p.share.value)) for p in points], end)
-    plot.axes.plot(*zip(*lower, strict=True), color=CERTIFIED, zorder=3)
-    if bounds:
+    if whole:
+        plot.axes.plot(*zip(*lower, strict=True), color=CERTIFIED, zorder=3)
+    if bounds and whole:
         above = _standing(upper, end)
         plot.axes.plot(*zip(*above, strict=True), color=ATTACKED, zorder=3, linestyle=(0, (4, 1.5)))
         _band(plot, lower, above)
@@ -55,43 +58,52 @@ def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot
         if line.certified is not None and line.radius is not None and line.radius > 0:
             _bar(plot, float(line.radius), line.certified)
     plot.axes.plot([x for x, _ in upper[1:]], [y for _, y in upper[1:]], "D", color=ATTACKED, markersize=4.5, zorder=4)
-    plot.percent()
-    plot.axes.set_xlim(0, end)
-    sizes = [float(p.radius) for p in points]
-    if len(sizes) <= 8 and end / 30 < min((b - a for a, b in pairwise(sizes)), default=0):
-        plot.axes.set_xticks(sizes, [exact(p.radius) for p in points])
-    else:
-        plot.axes.xaxis.set_major_locator(MaxNLocator(6))
+    _sizes(plot, [p.radius for p in points], end)
+    plot.titles(axis(view), "share of inputs")
     plot.key.append(("certified", CERTIFIED))
     if bounds:
-        plot.key += [("unknown", OPEN), ("attack left standing", ATTACKED)]
-    plot.titles(axis(view), "share of inputs")
+        plot.key += [*([("unknown", OPEN)] if whole else []), ("attack left standing", ATTACKED)]
     return plot
+
+
+def _sizes(plot: Plot, sizes: Sequence[Fraction], end: float) -> None:
+    """Let the axes run over 0 to 100 % and 0 to `end`, with a tick a size where there is room."""
+    plot.percent()
+    plot.axes.set_xlim(0, end)
+    places = [float(size) for size in sizes]
+    if len(places) <= 8 and end / 30 < min((b - a for a, b in pairwise(places)), default=0):
+        plot.axes.set_xticks(places, [exact(size) for size in sizes])
+    else:
+        plot.axes.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def same_inputs(view: View) -> bool:
+    """Say whether all runs of a view are about the same inputs, so that their shares may be joined by a line."""
+    return len({frozenset(row.index for row in results.rows) for results in view.all}) <= 1
 
 
 def fates(found: Sequence[Line]) -> Plot:
     """Draw what became of every input, a bar for each size; the counts are written where there is room."""
     rows = list(found)
     plot = Plot("What became of every input, by size of the change", height=0.95 + 0.36 * len(rows))
-    total = max(line.settled.total for line in rows)
     used = [fate for fate in FATES if any(getattr(line.settled, fate[0]) for line in rows)]
     for place, line in enumerate(rows):
-        start = 0
+        start, total = 0.0, line.settled.total
         for name, _, colour in used:
-            width = getattr(line.settled, name)
-            if not width:
+            number = getattr(line.settled, name)
+            if not number:
                 continue
+            width = number / total
             plot.axes.barh(place, width, left=start, height=0.66, color=colour, edgecolor=PAPER, linewidth=1)
-            if width / total > 0.035:
+            if width > 0.014 * len(str(number)) + 0.014:
                 ink = INK if name in ("open",) else PAPER
-                plot.axes.text(start + width / 2, place, str(width), ha="center", va="center_baseline", color=ink)
+                plot.axes.text(start + width / 2, place, str(number), ha="center", va="center_baseline", color=ink)
             start += width
     names = ["whole box" if line.radius is None else exact(line.radius) for line in rows]
     plot.axes.set_yticks(range(len(rows)), names, color=INK)
     plot.axes.invert_yaxis()
-    plot.axes.set_xlim(0, total)
-    plot.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    plot.titles("inputs")
+    plot.percent(x=True, y=False)
+    plot.titles("share of inputs")
     plot.key += [(label, colour) for _, label, colour in used]
     return plot
 

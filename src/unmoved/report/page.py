@@ -73,6 +73,7 @@ def render(store: Store, *, title: str | None = None, eps: object = None, only: 
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         chapters=chapters,
         models=_models(chapters),
+        answers=[each.answer for each in chapters if each.view.certify] or [each.answer for each in chapters],
         totals=_totals(chapters),
         limits=limits(every),
         runs=[audit.run_facts(store, each) for each in results],
