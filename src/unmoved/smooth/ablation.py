@@ -1,8 +1,8 @@
 """Randomised ablation for L0 (Levine and Feizi 2020, arXiv 1911.09272): f sees k of the d pixels, chosen evenly.
 
-A change of r pixels is invisible unless one of them is kept, with probability D = 1 - C(d - r, k)/C(d, k). So an event of
-probability p keeps at least p - D, and class A stays ahead while pA - D > pB + D; with pB = 1 - pA while pA - D > 1/2. D is
-an exact rational.
+A change of r pixels is invisible unless one of them is kept, with probability D = 1 - C(d - r, k)/C(d, k). So an event
+of probability p keeps at least p - D, and class A stays ahead while pA - D > pB + D; with pB = 1 - pA while pA - D >
+1/2. D is an exact rational.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from unmoved.smooth.seeds import Stream
 class Ablation:
     """Keeps `keep` of `pixels` pixels and hides the others: certificates in L0, counted in pixels.
 
-    A pixel is a place of an image (C, H, W), with all of its channels; in inputs of one or two axes, an element. `blank`
-    is the value of hidden pixels; without it they are 0, and one more channel says 1 where a pixel is kept: copies then
-    have the shape (C + 1, H, W), (2, H, W) or (2, d). No grid: kept pixels have the input's own float32 values.
-    Raises UsageError unless 1 <= keep <= pixels.
+    A pixel is a place of an image (C, H, W), with all of its channels; in inputs of one or two axes, an element.
+    `blank` is the value of hidden pixels; without it they are 0, and one more channel says 1 where a pixel is kept:
+    copies then have the shape (C + 1, H, W), (2, H, W) or (2, d). No grid: kept pixels have the input's own float32
+    values. Raises UsageError unless 1 <= keep <= pixels.
     """
 
     keep: int

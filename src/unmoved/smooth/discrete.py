@@ -1,10 +1,11 @@
 """Discrete noise for L0 (Lee, Yuan, Chang and Jaakkola 2019, arXiv 1906.04948): exact, and independent of d.
 
-An element with values 0/q ... K/q is kept with probability a, else replaced by one of the K others, each with probability
-b = (1 - a)/K. Let x' differ from x in r elements. Only those matter, and only m = #(z = x) - #(z = x') among them: the
-likelihood ratio of x to x' is (a/b)^m. With c = 1 - a - b, m is a sum of r independent steps +1, -1, 0 with
-probabilities a, b, c under x, and b, a, c under x'. By Neyman and Pearson an event of probability p keeps the least when
-it is filled up from the largest m, the last value in part. Fewer changed elements keep more: an event may ignore one.
+An element with values 0/q ... K/q is kept with probability a, else replaced by one of the K others, each with
+probability b = (1 - a)/K. Let x' differ from x in r elements. Only those matter, and only m = #(z = x) - #(z = x')
+among them: the likelihood ratio of x to x' is (a/b)^m. With c = 1 - a - b, m is a sum of r independent steps +1, -1, 0
+with probabilities a, b, c under x, and b, a, c under x'. By Neyman and Pearson an event of probability p keeps the
+least when it is filled up from the largest m, the last value in part. Fewer changed elements keep more: an event may
+ignore one.
 
 All of it in whole numbers: masses are over the common denominator (D K)^r, D that of a.
 """
@@ -78,7 +79,7 @@ class Discrete:
         rows /= np.float32(self.grid)
 
     def worst_case(self, p: float, r: float) -> float:
-        """Return the least probability kept when at most floor(r) elements change, exact up to the last rounding down."""
+        """Return the least probability kept when at most floor(r) elements change, rounded down once, at the end."""
         check_size(p, r)
         return float_down(self.exact_worst_case(Fraction(p), int(r)))
 
@@ -130,5 +131,5 @@ def _masses(keep: Fraction, others: int, r: int) -> tuple[tuple[int, ...], int]:
 
 @lru_cache(maxsize=8)
 def _thresholds(keep: Fraction, others: int) -> Thresholds:
-    """Return the tables of the shift: 0 with probability `keep`, each of 1 ... `others` with the same share of the rest."""
+    """Return the tables of the shift: 0 with probability `keep`, else each of 1 ... `others` with the same one."""
     return tables([ceil_share(keep + (1 - keep) * Fraction(i, others)) for i in range(others + 1)])

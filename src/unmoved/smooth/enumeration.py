@@ -1,9 +1,9 @@
 """Smoothing without chance: all copies of a finite noise are evaluated, so votes are exact and certificates certain.
 
-A finite noise states one fact: how many copies a move of a given size can change. Let class A have n_A of the votes and B
-n_B, ties going to the smaller label. A changed copy takes at most one vote from A and gives at most one to B; so A stays
-the answer as long as 2 affected(size) <= n_A - n_B - [B < A] for every B != A (Levine and Feizi 2020, arXiv 2002.10733,
-theorem 1; Levine and Feizi 2021, arXiv 2103.10834). All of it is whole numbers.
+A finite noise states one fact: how many copies a move of a given size can change. Let class A have n_A of the votes and
+B n_B, ties going to the smaller label. A changed copy takes at most one vote from A and gives at most one to B; so A
+stays the answer as long as 2 affected(size) <= n_A - n_B - [B < A] for every B != A (Levine and Feizi 2020, arXiv
+2002.10733, theorem 1; Levine and Feizi 2021, arXiv 2103.10834). All of it is whole numbers.
 """
 
 from __future__ import annotations

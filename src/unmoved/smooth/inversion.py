@@ -89,7 +89,7 @@ def write(
     stream: Stream,
     first: int,
 ) -> None:
-    """Write (m + index - reach) / `grid` into each row of `out`, float32 (rows, *point.shape), copies from `first` on."""
+    """Write (m + index - reach) / `grid` into `out`, float32 (rows, *point.shape), copies from `first` on."""
     check(point, out, first)
     rows = out.reshape(out.shape[0], point.integers.size)
     number, word = np.uint64(first), np.uint64(stream.purpose)

@@ -10,9 +10,9 @@ W_{r_k}(...W_{r_1}(p)) = W_{r_1 + ... + r_k}(p), for these W form a semigroup an
 size of the whole move, is a lower bound in any dimension, and half-spaces attain it.
 
 **Radius.** A is ahead while F(F^-1(pA) - r/lam) > F(F^-1(pB) + r/lam): R = lam/2 (F^-1(pA) - F^-1(pB)). Two opposite
-half-spaces attain both sides at once, so no larger radius is true. With pB = 1 - pA this is -lam ln(2 (1 - pA)) of Teng,
-Lee, Yuan 2019 (and Yang et al. 2020, arXiv 2002.08118); Teng's two-class max{lam/2 ln(pA/pB), -lam ln(1 - pA + pB)} is
-never above it (inequality of the means) and equal for pA <= 1/2 and for pB = 1 - pA.
+half-spaces attain both sides at once, so no larger radius is true. With pB = 1 - pA this is -lam ln(2 (1 - pA)) of
+Teng, Lee, Yuan 2019 (and Yang et al. 2020, arXiv 2002.08118); Teng's two-class max{lam/2 ln(pA/pB), -lam ln(1 - pA +
+pB)} is never above it (inequality of the means) and equal for pA <= 1/2 and for pB = 1 - pA.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Column and block smoothing against patches (Levine and Feizi 2020, arXiv 2002.10733): deterministic.
 
 f sees one band of the image at a time; all bands are tried (they wrap around), and each has one vote. A square patch of
-side m meets at most m + b - 1 column bands of width b, and at most (m + b - 1)^2 blocks of side b. So class c is certain
-when n_c >= max(n_c' + [c > c']) + 2 (m + b - 1), or 2 (m + b - 1)^2; see `unmoved.smooth.enumeration`.
+side m meets at most m + b - 1 column bands of width b, and at most (m + b - 1)^2 blocks of side b. So class c is
+certain when n_c >= max(n_c' + [c > c']) + 2 (m + b - 1), or 2 (m + b - 1)^2; see `unmoved.smooth.enumeration`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Blocks:
         return point.shape[-2] * point.shape[-1]
 
     def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
-        """Write the copies `first`, ..., copy t = W u + v showing the rows from u and the columns from v on, wrapped."""
+        """Write the copies `first`, ..., copy t = W u + v showing the rows from u and the columns from v, wrapped."""
         check(point, out, first)
         height, width = point.shape[-2:]
         number = np.arange(first, first + len(out))

@@ -28,6 +28,9 @@ __all__ = ["ABSTAIN", "ALPHA", "Prediction", "Smoothed", "SmoothedResult"]
 ALPHA = Fraction(1, 1000)
 """The failure probability of the literature, per input."""
 
+MOST_SAMPLES = 10**10
+"""Largest number of samples that is named as the one that would do."""
+
 
 @dataclass(frozen=True)
 class Smoothed:
@@ -175,13 +178,29 @@ class Smoothed:
         unanimous = statistics.bound_named(bound)((samples, 0), 0, left)
         if self.noise.radius(unanimous.p_low, unanimous.p_high) > point.distance:
             return
-        ratio = point.distance / float(self.noise.scale)
-        if ratio > statistics.MAX_RATIO:
+        needed = self._samples_needed(samples, left, point, bound)
+        if needed > MOST_SAMPLES:
             where = "rounding to the grid" if point.on_grid else "an input off the grid"
-            expected = f"a finer grid or a larger sigma: {where} costs {point.distance:.3g} of the radius"
+            expected = f"a finer grid or a larger {self.noise.kind} noise: {where} costs {point.distance:.3g}"
             raise UsageError("grid", self.noise.grid, expected)
-        needed = statistics.samples_needed(left, ratio, bound)
         raise UsageError("samples", samples, f"at least {needed} at alpha {float(left):g}: fewer certify nothing")
+
+    def _samples_needed(self, samples: int, left: Fraction, point: GridPoint, bound: str) -> int:
+        """Return the least number of samples whose unanimous vote certifies something, at most MOST_SAMPLES + 1."""
+
+        def enough(number: int) -> bool:
+            unanimous = statistics.bound_named(bound)((number, 0), 0, left)
+            return self.noise.radius(unanimous.p_low, unanimous.p_high) > point.distance
+
+        low, high = samples, 2 * samples
+        while high <= MOST_SAMPLES and not enough(high):
+            low, high = high, 2 * high
+        if high > MOST_SAMPLES:
+            return MOST_SAMPLES + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
 
     def _stream(self, seed: int, x: npt.NDArray[np.float32], asked: dict[str, object], purpose: Purpose) -> Stream:
         noise = {"kind": self.noise.kind, "scale": str(self.noise.scale), "grid": self.noise.grid}

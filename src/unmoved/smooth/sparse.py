@@ -1,17 +1,19 @@
-"""Sparsity-aware flips of binary data (Bojchevski, Klicpera and Guennemann 2020, arXiv 2008.12952): L0, by kind of change.
+"""Sparsity-aware flips of binary data (Bojchevski, Klicpera and Guennemann 2020, arXiv 2008.12952): L0, by kind of
+change.
 
 A zero becomes one with probability p+ (`add`), a one zero with p- (`delete`): sparse data stay sparse when p+ is small.
-Let x' have r_a ones more and r_d fewer than x, elsewhere equal. Let Q count the changed elements in which z differs from
-x: a sum of r_a flips with p+ and r_d with p- under x, of r_a with 1 - p- and r_d with 1 - p+ under x'. The likelihood ratio
-of x to x' is (p+/(1 - p-))^(Q - r_d) (p-/(1 - p+))^(Q - r_a): it falls with Q when p+ + p- < 1. So by Neyman and Pearson
-an event of probability p keeps the least when it is filled up from Q = 0, the last value in part. All in whole numbers.
+Let x' have r_a ones more and r_d fewer than x, elsewhere equal. Let Q count the changed elements in which z differs
+from x: a sum of r_a flips with p+ and r_d with p- under x, of r_a with 1 - p- and r_d with 1 - p+ under x'. The
+likelihood ratio of x to x' is (p+/(1 - p-))^(Q - r_d) (p-/(1 - p+))^(Q - r_a): it falls with Q when p+ + p- < 1. So by
+Neyman and Pearson an event of probability p keeps the least when it is filled up from Q = 0, the last value in part.
+All in whole numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 
 import numpy as np
@@ -101,6 +103,9 @@ class Sparse:
         kept = self.exact_worst_case(Fraction(p_low), added, deleted)
         return kept + self.exact_worst_case(rest, added, deleted) > 1
 
+    def _ahead_after(self, p_low: float, p_high: float, added: int, deleted: int) -> bool:
+        return self.ahead(p_low, p_high, added=added, deleted=deleted)
+
     def frontier(self, p_low: float, p_high: float, most: int = 50) -> list[tuple[int, int]]:
         """Return for each number of additions 0, 1, ... the most deletions certified with it, while there are any.
 
@@ -108,7 +113,7 @@ class Sparse:
         """
         pairs = []
         for added in range(most + 1):
-            deleted = largest_whole(lambda d, a=added: self.ahead(p_low, p_high, added=a, deleted=d), most)  # type: ignore[misc]
+            deleted = largest_whole(partial(self._ahead_after, p_low, p_high, added), most)
             if deleted < 0:
                 break
             pairs.append((added, deleted))

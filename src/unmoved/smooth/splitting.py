@@ -1,15 +1,17 @@
 """Splitting noise for L1 on [0, 1]^d (Levine and Feizi 2021, arXiv 2103.10834), by chance and without chance.
 
-Element i gets a threshold s_i, uniform on (0, 2 lam) whatever the joint law, and is seen as x~_i = (min(s_i, 1) + [x_i >
-s_i])/2. Moving x_i by delta_i changes x~_i with probability at most |delta_i|/(2 lam), so by the union bound every class
-probability is 1/(2 lam)-Lipschitz in L1: an event of probability p keeps at least p - r/(2 lam), and R = lam (pA - pB).
+Element i gets a threshold s_i, uniform on (0, 2 lam) whatever the joint law, and is seen as x~_i = (min(s_i, 1) + [x_i
+> s_i])/2. Moving x_i by delta_i changes x~_i with probability at most |delta_i|/(2 lam), so by the union bound every
+class probability is 1/(2 lam)-Lipschitz in L1: an event of probability p keeps at least p - r/(2 lam), and R = lam (pA
+- pB).
 
-Here s_i = (V_i + 1/2)/q with V_i uniform on the integers 0 ... L - 1, L = 2 lam q. At grid points that is splitting noise
-followed by a rounding of s_i, for [m/q > s] = [m > floor(q s)]; so the theorem holds without loss.
+Here s_i = (V_i + 1/2)/q with V_i uniform on the integers 0 ... L - 1, L = 2 lam q. At grid points that is splitting
+noise followed by a rounding of s_i, for [m/q > s] = [m > floor(q s)]; so the theorem holds without loss.
 
-**Without chance**: V_i = v_i + t mod L with public offsets v_i, one copy for each t = 0 ... L - 1. Each V_i is uniform over
-the copies, so a move by one grid step in one element changes exactly one copy (or none). n_A and n_B change by at most one
-vote a step: R = floor((n_A - n_B - [B < A])/2)/q, the least over B, between grid points; no sampling, no alpha.
+**Without chance**: V_i = v_i + t mod L with public offsets v_i, one copy for each t = 0 ... L - 1. Each V_i is uniform
+over the copies, so a move by one grid step in one element changes exactly one copy (or none). n_A and n_B change by at
+most one vote a step: R = floor((n_A - n_B - [B < A])/2)/q, the least over B, between grid points; no sampling, no
+alpha.
 """
 
 from __future__ import annotations

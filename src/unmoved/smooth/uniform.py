@@ -68,7 +68,7 @@ class Uniform:
         return max(0, math.ceil(self.lam * self.grid - Fraction(1, 2)))
 
     def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
-        """Return the grid point nearest to `x` and what a radius loses by the move (L1: d/q off the grid; L_inf: 1/q)."""
+        """Return the grid point nearest to `x` and what a radius loses by it (off the grid: L1 d/q, L_inf 1/q)."""
         point = place(x, self.grid, self.reach, self.norm)
         if self.norm == "inf" and x.size != self.elements:
             raise UsageError("x", x.shape, f"{self.elements} elements, as the noise was told")
