@@ -154,6 +154,18 @@ def test_scale(power):
     assert nonzero
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_scale_pays_for_wide_brackets(which):
+    """A bracket much wider than any rounding, of s or of t alone."""
+    narrow, wide = (F(1, 4), F(1, 4)), (F(1, 4), F(3, 4))
+    step = FloatScale(Scale(0, ((wide, narrow) if which == 0 else (narrow, wide),), [0]))
+    box = Box(np.array([-2.0]), np.array([2.0]))
+    paid = float((weighed(np.ones((1, 1)), step.price([box])) + box.floor)[0])
+    assert paid >= (0.5 if which == 0 else 0.25)
+    found = step.forward([box])
+    assert found.low[0] <= (-1.25 if which == 0 else -0.25) and found.high[0] >= (1.75 if which == 0 else 1.25)
+
+
 def test_sum_box_and_join():
     rng = np.random.default_rng(5)
     rounded = False
@@ -250,6 +262,20 @@ def test_maximum():
                 true = sum(a * max(x[j] for j in w) for a, w in zip(exact(rows[r]), windows, strict=True))
                 bound = sum(c * v for c, v in zip(exact(parts[0][1][r]), x, strict=True)) + F(float(constant[r]))
                 assert bound - F(float(paid[r])) <= true
+
+
+def test_maximum_pays_for_collected_coefficients():
+    """Inputs that win in many windows, with highs of 0, so that no other term of the price is at work."""
+    rng, rounded = np.random.default_rng(16), False
+    step = FloatMaximum(Maximum(0, ((0,),) * 15), 1)
+    box = Box(np.array([-1000.0]), np.array([0.0]))
+    for _ in range(50):
+        rows = numbers(rng, 1, 15)
+        parts, _ = step.backward(rows, [box])
+        lost = abs(F(float(parts[0][1][0, 0])) - sum(exact(rows))) * 1000
+        rounded |= lost > 0
+        assert lost <= F(float((weighed(rows, step.price([box])) + box.floor)[0]))
+    assert rounded
 
 
 def rng_pick(rng, low, high):

@@ -34,8 +34,8 @@ from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
 
-CELLS = 1 << 22
-"""Rows are walked in chunks whose largest matrix has at most this many numbers (32 MiB)."""
+CELLS = 1 << 18
+"""Rows are walked in chunks whose largest matrix has about this many numbers (2 MiB): larger ones leave the cache."""
 
 Overrides = Mapping[int, tuple[Array, Array]]
 
@@ -73,7 +73,7 @@ class FloatEngine:
         self.graph = graph
         self.steps = [prepared(step, graph.sizes) for step in graph.steps]
         self.tight = tight(graph)
-        self.chunk = max(1, CELLS // max(graph.sizes))
+        self.chunk = max(16, CELLS // max(graph.sizes))
 
     def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
         """For every leaf a lower bound, None when region and splits have no point in common.

@@ -54,12 +54,15 @@ class Patches:
         return np.asarray(weights @ patches.reshape(self.groups, -1, prod(self.out))).ravel()
 
     def spread(self, rows: Array, weights: Array) -> Array:
-        """The transpose of `correlate` on rows (m, groups * outer * out): an array (m, channels * space)."""
-        m, positions = rows.shape[0], prod(self.out)
-        blocks = rows.reshape(m, self.groups, -1, positions)
+        """The transpose of `correlate` on rows (m, groups * outer * out): an array (m, channels * space).
+
+        The rows' axis comes last in memory (the result is a transposed view): one product, and long contiguous sums.
+        """
+        m = rows.shape[0]
+        blocks = np.ascontiguousarray(rows.T).reshape(self.groups, -1, prod(self.out) * m)
         patches = np.swapaxes(weights, 1, 2) @ blocks
-        patches = patches.reshape(m, self.channels, len(self.taps), *self.out)
-        image = np.zeros((m, self.channels, *self.padded))
+        patches = patches.reshape(self.channels, len(self.taps), *self.out, m)
+        image = np.zeros((self.channels, *self.padded, m))
         for k, tap in enumerate(self.taps):
-            image[(slice(None), slice(None), *tap)] += patches[:, :, k]
-        return image[(slice(None), slice(None), *self.inside)].reshape(m, -1)
+            image[(slice(None), *tap)] += patches[:, k]
+        return image[(slice(None), *self.inside)].reshape(-1, m).T
