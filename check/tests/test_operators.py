@@ -248,12 +248,17 @@ def test_unknown_operator_is_named(op):
         one("MaxPool", kernel_shape=[2, 2], pads=[0, 0, 0, 0], strange=1)[0],
         one("LeakyRelu", alpha=1.5)[0],
         one("Cast", to=1)[0],
+        one("Clip", min=0.0, max=1.0)[0],
+        one("Slice", starts=[0], ends=[1])[0],
+        one("Pad", pads=[0] * 8)[0],
+        one("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)[0],
+        one("Dropout", {"r": np.float32(0.5), "t": np.array(True)})[0],
     ],
     ids=lambda nodes: nodes[0].op_type,
 )
 def test_unknown_variants_are_refused(nodes):
     with pytest.raises(Rejection, match=f"^unchecked operator {nodes[0].op_type} "):
-        read_graph(model(nodes, {}, (1, 1, 3, 3)))
+        read_graph(model(nodes, {"r": np.float32(0.5), "t": np.array(True)}, (1, 1, 3, 3)))
 
 
 def test_dead_unknown_operators_do_not_matter():

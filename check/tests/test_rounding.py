@@ -278,6 +278,21 @@ def test_maximum_pays_for_collected_coefficients():
     assert rounded
 
 
+def test_maximum_pays_for_its_constant():
+    """The greatest low and the greatest high belong to different inputs: only the constant is large."""
+    rng, rounded = np.random.default_rng(17), False
+    step = FloatMaximum(Maximum(0, ((0, 1),) * 40), 2)
+    box = Box(np.array([-1e-12, -999.7]), np.array([1e-12, 999.7]))
+    for _ in range(50):
+        rows = -np.abs(numbers(rng, 1, 40))
+        parts, constant = step.backward(rows, [box])
+        assert not parts[0][1].any()
+        lost = abs(F(float(np.asarray(constant)[0])) - sum(exact(rows)) * F(999.7))
+        rounded |= lost > 0
+        assert lost <= F(float((weighed(rows, step.price([box])) + box.floor)[0]))
+    assert rounded
+
+
 def rng_pick(rng, low, high):
     return low + (high - low) * F(int(rng.integers(0, 9)), 8)
 
@@ -288,8 +303,11 @@ def test_least_on_box_and_balls(power):
     for _ in range(30):
         box, rows = make_box(rng, 25, power), numbers(rng, 2, 25)
         center = tuple(float(v) for v in numbers(rng, 25, power=power))
+        # about the origin only the norm is left, so that nothing hides how it is rounded
+        norm = -least_on_ball(rows, Ball((0.0,) * 25, "2", F(1)))
         for r in range(2):
             row = exact(rows[r])
+            assert F(float(norm[r])) ** 2 >= sum(a * a for a in row)
             least = sum(
                 a * (lo if a > 0 else hi) for a, lo, hi in zip(row, *map(exact, (box.low, box.high)), strict=True)
             )

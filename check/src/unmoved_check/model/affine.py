@@ -139,7 +139,7 @@ def conv(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
 def batch_normalization(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """Scale * (x - mean) / sqrt(var + epsilon) + bias, the root enclosed to `BITS` bits."""
     x, *rest = inputs
-    if node.integer("training_mode", 0):
+    if node.integer("training_mode", 0) or any(node.outputs[1:]):
         raise node.refuse("in training mode")
     constants = [c for c in rest if isinstance(c, Constant)]
     if not isinstance(x, Variable) or len(constants) != 4 or len(x.shape) < 2:

@@ -92,8 +92,8 @@ def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     x = _variable(node, inputs[0])
     given = inputs[1] if len(inputs) > 1 else None
     axes = given.integers() if isinstance(given, Constant) else node.integers("axes")
-    if isinstance(given, Variable):
-        raise node.refuse("over variable axes")
+    if isinstance(given, Variable) or (given is not None and "axes" in node.attributes):
+        raise node.refuse("over variable axes, or over two lists of axes")
     rank = len(x.shape)
     if not axes:
         if node.integer("noop_with_empty_axes", 0):
@@ -142,6 +142,8 @@ def clip(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
 def _clip_bounds(build: Builder, node: Node, inputs: list[Value | None]) -> tuple[Fraction | None, Fraction | None]:
     largest = (2.0 - 2.0**-23) * 2.0**127
     ends: list[Number] = [-inf, inf]
+    if node.attributes if build.opset >= 11 else len(inputs) > 1:
+        raise node.refuse(f"with bounds in the wrong place for opset {build.opset}")
     if build.opset < 11:
         ends = [node.real("min", -largest), node.real("max", largest)]
     else:

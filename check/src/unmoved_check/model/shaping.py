@@ -68,6 +68,8 @@ def flatten(build: Builder, node: Node, inputs: Inputs) -> Value:
 
 def _axes(node: Node, inputs: Inputs) -> list[int] | None:
     if len(inputs) > 1 and inputs[1] is not None:
+        if "axes" in node.attributes:
+            raise node.refuse("with two lists of axes")
         return known(node, inputs[1]).integers()
     return node.integers("axes")
 
@@ -96,6 +98,8 @@ def slice_node(build: Builder, node: Node, inputs: Inputs) -> Value:
     """ONNX Slice with constant bounds."""
     x = present(node, inputs[0])
     given: list[list[int] | None]
+    if len(inputs) > 1 if build.opset < 10 else node.attributes:
+        raise node.refuse(f"with bounds in the wrong place for opset {build.opset}")
     if build.opset < 10:
         given = [node.integers("starts"), node.integers("ends"), node.integers("axes"), None]
     else:
@@ -167,6 +171,8 @@ def pad(build: Builder, node: Node, inputs: Inputs) -> Value:
     x = present(node, inputs[0])
     if node.text("mode", "constant") != "constant":
         raise node.refuse(f"with mode {node.text('mode', 'constant')}")
+    if len(inputs) > 1 if build.opset < 11 else set(node.attributes) - {"mode"}:
+        raise node.refuse(f"with amounts in the wrong place for opset {build.opset}")
     if build.opset < 11:
         amounts, value = node.integers("pads") or [], Fraction(node.real("value", 0.0))
     else:
