@@ -157,6 +157,13 @@ def test_a_folder_in_the_way_is_a_clear_misuse(full, tmp_path):
         write_report(full[0], tmp_path)
 
 
+def test_the_labels_of_the_sample_are_said(store, world, fabricate):
+    world.y[:] = 4
+    world.y[:7] = 1
+    fabricate.certify_f(store, world, "1/10")
+    assert "labels 1 (7 times), 4 (53 times)" in Reader(render(store)).text
+
+
 def test_the_file_is_written_where_asked(full, tmp_path):
     path = write_report(full[0], tmp_path / "new" / "report.html", title="My title")
     assert path == tmp_path / "new" / "report.html" and "<title>My title</title>" in path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 
 from markupsafe import Markup
@@ -11,6 +12,8 @@ from unmoved.evaluate import View
 from unmoved.report import words
 from unmoved.report.limits import false_certificates
 from unmoved.report.tables import Line
+
+MOST_LABELS = 20
 
 METHODS = {
     "auto": "cascade: interval bounds, then linear bounds; the first proof ends it",
@@ -56,7 +59,8 @@ def answer(line: Line, *, picture: bool) -> Markup:
         told,
         sure,
     )
-    return text + Markup(" ") + _rest(line)
+    said = text + Markup(" ") + _rest(line)
+    return Markup(said.replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def _rest(line: Line) -> Markup:
@@ -84,6 +88,7 @@ def asked(view: View, line: Line, *, picture: bool, size: int | None) -> list[tu
         ("function", whom),
         ("threat", told if view.norm is None else f"{told}; {extent}"),
         ("inputs", _inputs(view, line, size)),
+        ("labels", _labels(line)),
         ("method", METHODS.get(run.method, words.plain(run.method))),
     ]
     if view.norm == "inf" and view.clip and picture and [Fraction(end) for end in view.clip] == [0, 1]:
@@ -108,6 +113,14 @@ def _inputs(view: View, line: Line, size: int | None) -> str:
     run = view.first
     dimension = "" if size is None else f" of {words.count(size)} values"
     return f"{words.count(line.summary.total)}{dimension}, from {words.plain(run.data_name)}"
+
+
+def _labels(line: Line) -> str:
+    """Say which labels the sample holds, and how often: a sample of a few classes must not pass for the data set."""
+    found = sorted(Counter(row.label for row in line.results.rows).items())
+    if len(found) > MOST_LABELS:
+        return f"{len(found)} different ones"
+    return ", ".join(f"{label} ({number} times)" for label, number in found)
 
 
 def _number(text: str) -> str:

@@ -151,7 +151,7 @@ def risk_coverage(points: Sequence[RiskPoint], error: Fraction | None) -> Plot:
         plot.axes.plot([1.0], [float(error)], "s", color=WRONG, markersize=6, clip_on=False, zorder=4)
         plot.key.append(("no radius demanded", WRONG))
     for p in _spread(shown, 4):
-        plot.axes.plot([float(p.coverage)], [float(p.risk or 0)], "o", color=CERTIFIED, markersize=5)
+        plot.axes.plot([float(p.coverage)], [float(p.risk or 0)], "o", color=CERTIFIED, markersize=5, clip_on=False)
         label = f"r ≥ {exact(p.radius) if p.radius.denominator < 1000 else f'{float_down(p.radius):.2f}'}"
         plot.say(float(p.coverage), float(p.risk or 0), label, CERTIFIED, side="", rise=10)
     plot.percent(x=True, top=top * 1.25)
@@ -214,9 +214,10 @@ def _bar(plot: Plot, x: float, share: Share) -> None:
 
 
 def _spread(points: Sequence[RiskPoint], most: int) -> list[RiskPoint]:
-    """Return at most `most` points that lie apart along the coverage axis."""
+    """Return at most `most` points that lie apart along the coverage axis, largest coverage first, radii not alike."""
     kept: list[RiskPoint] = []
-    for p in sorted(points, key=lambda p: p.coverage):
-        if all(abs(float(p.coverage - other.coverage)) >= 1.0 / (most + 1) for other in kept):
+    for p in sorted(points, key=lambda p: -p.coverage):
+        apart = all(abs(float(p.coverage - other.coverage)) >= 1.0 / (most + 1) for other in kept)
+        if apart and all(p.radius - other.radius > Fraction(1, 50) for other in kept):
             kept.append(p)
     return kept

@@ -80,11 +80,11 @@ def count(number: int) -> str:
 def seconds(value: float) -> str:
     """Write a time to about three figures, rounded up."""
     if value >= 120:
-        return f"{math.ceil(value / 60)} min"
+        return f"{math.ceil(Fraction(value) / 60)} min"
     for limit, digits in ((10, 1), (0.1, 2)):
         if value >= limit:
             return decimal_up(value, digits) + " s"
-    return decimal_up(value * 1000, 1) + " ms"
+    return decimal_up(Fraction(value) * 1000, 1) + " ms"
 
 
 def threat(run: Run) -> str:
