@@ -98,7 +98,7 @@ def residual(seed: int = 2) -> Network:
 
 def deep_conv(seed: int = 3) -> Network:
     """Convs whose receptive fields stay small, so that rows travel in cones."""
-    b = Builder((1, 1, 16, 16), seed)
+    b = Builder((1, 1, 12, 12), seed)
     x = b.same("Relu", b.conv("x", 3, 3, 2, 1))
     x = b.same("Tanh", b.conv(x, 3, 2, 2))
     x = b.same("LeakyRelu", b.conv(x, 3, 2, 1), alpha=0.2)

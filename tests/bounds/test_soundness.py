@@ -13,7 +13,7 @@ from unmoved.core.threat import Region
 from unmoved.ir.network import Network
 from unmoved.ops import bind, evaluate
 
-CENTERS, POINTS = 3, 24_000
+CENTERS, POINTS = 3, 20_000
 ROUNDING = 1e-9
 
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from unmoved.bounds.cones import Cone, Matrices, inside, supports
-from unmoved.bounds.domain import step
+from unmoved.bounds.domain import forward, step
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.interval import IntervalDomain
 from unmoved.bounds.query import Query
 from unmoved.bounds.relaxation import Choice, Lines, relax, settled, undecided
+from unmoved.bounds.relevance import relevant
 from unmoved.bounds.rows import Rows, pull, suffix
 from unmoved.core.budget import Budget
 from unmoved.ir.network import Network
@@ -182,9 +183,10 @@ def linear(ops: Sequence[Op], network: Network, enclosure: Enclosure, *, budget:
     domain, bounds = IntervalDomain(), {network.input: enclosure.box}
     known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, network.shapes, enclosure.center))
     exact = _affine_once(ops, network) if enclosure.norm is None else set()
+    matters = relevant(ops, network, forward(ops, domain, bounds))
     for op in ops:
         if isinstance(op, Elementwise | Maximum):
-            mask = undecided(op, bounds[op.inputs[0]])
+            mask = undecided(op, bounds[op.inputs[0]]) & matters[op.inputs[0]]
             if op.inputs[0] not in exact and not limit.spent and bool(mask.any()):
                 known.refine(op, mask, limit)
             known.relaxations[op.output] = relax(op, bounds[op.inputs[0]])

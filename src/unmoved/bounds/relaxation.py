@@ -168,13 +168,26 @@ def _members(op: Maximum, value: Bounds) -> tuple[Tensor, Tensor]:
     return ends[0], ends[1]
 
 
+def contenders(op: Maximum, value: Bounds, weights: Tensor) -> Tensor:
+    """Sum, for every input, the weights (batch, outputs) of the windows whose maximum it may be; (batch, *shape)."""
+    low, high = _members(op, value)
+    floor, place = low.max(-1)
+    may = (high > floor[..., None]).scatter(-1, place[..., None], True)
+    return _gathered(op, value, may * weights[..., None])
+
+
 def _competing(op: Maximum, value: Bounds) -> Tensor:
     low, high = _members(op, value)
     floor, place = low.max(-1)
     others = high.scatter(-1, place[..., None], -torch.inf).amax(-1)
     contested = (others > floor)[..., None] & (high > floor[..., None])
-    windows = op.windows.to(low.device).expand(low.shape)
-    votes = torch.zeros(len(low), value.low[0].numel() + 1, dtype=torch.int32, device=low.device)
-    # Index -1 (padding) is the last, spare column; its members never exceed the floor anyway.
-    votes.scatter_add_(1, windows.remainder(votes.shape[1]).flatten(1), contested.flatten(1).int())
-    return (votes[:, :-1] > 0).view_as(value.low)
+    return _gathered(op, value, contested.to(low.dtype)) > 0
+
+
+def _gathered(op: Maximum, value: Bounds, votes: Tensor) -> Tensor:
+    """Sum votes (batch, outputs, window) at the inputs that they are about: (batch, *shape)."""
+    windows = op.windows.to(votes.device).expand(votes.shape)
+    total = votes.new_zeros(len(votes), value.low[0].numel() + 1)
+    # Index -1 (padding) is the last, spare column.
+    total.scatter_add_(1, windows.remainder(total.shape[1]).flatten(1), votes.flatten(1))
+    return total[:, :-1].view_as(value.low)
