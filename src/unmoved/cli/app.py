@@ -81,6 +81,9 @@ def certify(
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Let claims through that the checker cannot check yet, marked so.")
     ] = False,
+    tsv: Annotated[
+        Path | None, typer.Option(help="Smoothing: also write the field's log, idx label predict radius correct time.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Certify each input of a data set, have every certificate re-checked, and keep everything.
@@ -107,7 +110,9 @@ def certify(
         store,
         out,
     )
-    raise typer.Exit(certify_command(request, method=method, require=require, unchecked=unchecked, as_json=as_json))
+    raise typer.Exit(
+        certify_command(request, method=method, require=require, unchecked=unchecked, tsv=tsv, as_json=as_json)
+    )
 
 
 @app.command()
@@ -184,6 +189,23 @@ def report(
     from unmoved.cli.report import report_command
 
     raise typer.Exit(report_command(store, out, title))
+
+
+@app.command()
+def audit(
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG.tsv...", help="Logs: idx label predict radius correct time.")
+    ],
+    sigma: Annotated[str | None, typer.Option(help="The noise, where it is known. Default: the radii tell.")] = None,
+    data_size: Annotated[
+        int | None, typer.Option("--data-size", help="Inputs of the whole data set, to find partial runs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute the figures of smoothing logs, find out N and alpha, and say what is wrong: exit 1 if it is serious."""
+    from unmoved.cli.audit import audit_command
+
+    raise typer.Exit(audit_command(logs, sigma=sigma, data_size=data_size, as_json=as_json))
 
 
 @app.command()

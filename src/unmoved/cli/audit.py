@@ -168,9 +168,9 @@ def _made(inference: Inference) -> str:
     if best is not None:
         setting = best.setting
         return (
-            f"sigma {setting.sigma:g}, N = {setting.samples}, alpha = {setting.alpha:g}, {setting.bound} bound, rounded "
-            f"{_TO[setting.rounding]}: {_probability(best.probability)} sure. {radii}: {best.telling} tell settings apart, "
-            f"{best.unmatched} fit no count of votes"
+            f"sigma {setting.sigma:g}, N = {setting.samples}, alpha = {setting.alpha:g}, {setting.bound} bound, "
+            f"rounded {_TO[setting.rounding]}: {_probability(best.probability)} sure. {radii}: "
+            f"{best.matched} match the ladder, {best.telling} of them tell, {best.unmatched} do not match"
         )
     open_fits = "; or ".join(
         f"sigma {fit.setting.sigma:g}, N = {fit.setting.samples}, alpha = {fit.setting.alpha:g}, {fit.setting.bound}, "

@@ -18,6 +18,7 @@ from unmoved.evaluate.run import Dataset, Job, dataset, execute
 from unmoved.ir import Network
 from unmoved.loaders import load, load_npz
 from unmoved.record import Row
+from unmoved.record.tsv import write_log
 from unmoved.report.terminal import summary_json, summary_table
 from unmoved.store import Store, open_store
 from unmoved.threats import parse
@@ -70,10 +71,14 @@ class Request:
         return open_store(self.store or self.out / "store.sqlite")
 
 
-def certify_command(request: Request, *, method: str, require: str | None, unchecked: bool, as_json: bool) -> int:
+def certify_command(
+    request: Request, *, method: str, require: str | None, unchecked: bool, tsv: Path | None = None, as_json: bool
+) -> int:
     """Certify the data set; return the exit code."""
     wanted = criterion.parse(require, FIGURES) if require else None
     chosen, function = certifying(method, request.asked, request.sampling)
+    if tsv is not None and function != "g":
+        raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
     network, data = request.load()
     store = request.open()
     job = Job(
@@ -88,6 +93,8 @@ def certify_command(request: Request, *, method: str, require: str | None, unche
         seconds=_seconds(request.seconds),
     )
     answers = _run(job, store, request, f"certifying {job.threat.name}")
+    if tsv is not None:
+        write_log(tsv, answers)
     figures = shares(answers)
     met = wanted is None or wanted.met(figures)
     if as_json:
