@@ -75,7 +75,7 @@ def test_two_processes_at_once(tmp_path):
 
 
 def test_opening_waits_for_another_that_is_making_the_store(tmp_path):
-    """SQLite answers `database is locked` at once, whatever the timeout, when it is to switch to the write-ahead log."""
+    """SQLite says `database is locked` at once, whatever the timeout, when asked to switch to the write-ahead log."""
     path = tmp_path / "s"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
