@@ -17,8 +17,8 @@ from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.interval import within
 from unmoved.ops.op import Elementwise
 
-STEPS = 30
-"""Halvings of the bracket of a smooth function's slope."""
+STEPS = 40
+"""Halvings of the bracket of a smooth function's slope: 1e-12 of it is left, so that rounding decides nothing."""
 
 
 @dataclass(frozen=True, eq=False)
