@@ -7,8 +7,8 @@ from unmoved.evaluate import read_results
 from unmoved.report import summary_json, summary_table
 
 
-def printed(results):
-    console = Console(width=200, color_system=None)
+def printed(results, width=200):
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(summary_table(results))
     return capture.get()
@@ -55,5 +55,11 @@ def test_json_is_exact_and_can_be_written(full):
     assert Fraction(line["radius"]) == Fraction(1, 10)
 
 
-def test_nothing_gives_an_empty_table():
-    assert summary_json([])["questions"] == [] and printed([])
+def test_nothing_is_cut_off_at_80_columns(full):
+    store, _ = full
+    text = printed(read_results(store), width=80)
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+
+
+def test_nothing_gives_no_table():
+    assert summary_json([])["questions"] == [] and "0 of 0" in printed([])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -13,25 +14,33 @@ from unmoved.evaluate import Results, Share, View, agreement, checks, views
 from unmoved.report import words
 from unmoved.report.tables import Line, lines
 
-COLUMNS = ("model", "of", "change", "method")
-NUMBERS = ("inputs", "clean", "certified", "95 %", "attacked", "unknown", "re-checked", "time")
+COLUMNS = ("change", "clean", "certified", "95 %", "attacked", "unknown", "checked", "time")
 
 
-def summary_table(results: Iterable[Results], *, title: str | None = None) -> Table:
-    """Return the overview of some runs: a line for each question. Certified is rounded down, attacked up.
+def summary_table(results: Iterable[Results]) -> Group:
+    """Return the overview of some runs, 80 columns wide: a table a question, a line a size, and how the checks ended.
 
-    No name is read as markup. The caption says how the checks ended, unchecked certificates first.
+    Certified is rounded down, attacked up. No name is read as markup.
     """
     every = views(results)
-    heading = None if title is None else Text(words.plain(title))
-    table = Table(title=heading, caption=caption(every), caption_justify="left")
+    return Group(*(_table(view) for view in every), caption(every))
+
+
+def _table(view: View) -> Table:
+    found = lines(view)
+    sizes = sorted({line.summary.total for line in found})
+    inputs = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    methods = ", ".join(dict.fromkeys(words.plain(line.results.run.method) for line in found))
+    what = {"f": "f, the model itself", "g": "g, the smoothed model"}[view.function]
+    title = Text.assemble((words.plain(view.first.model_name), "bold"), f"  {what}; {methods}; {inputs} inputs")
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in COLUMNS:
-        table.add_column(name, no_wrap=name != "model")
-    for name in NUMBERS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for view in every:
-        for line in lines(view):
-            table.add_row(*(Text(cell) for cell in _cells(line)))
+        table.add_column(name, justify="left" if name == "change" else "right", no_wrap=True, header_style="dim")
+    for line in found:
+        cells = [Text(cell) for cell in _cells(line)]
+        cells[2].stylize("bold")
+        table.add_row(*cells)
+    table.add_row()
     return table
 
 
@@ -75,14 +84,10 @@ def _cells(line: Line) -> list[str]:
     certified = "" if line.certified is None else words.percent_down(line.certified.value)
     unknown = line.settled.open + line.settled.abstained
     return [
-        words.plain(run.model_name),
-        run.function,
         words.plain(run.threat) if line.radius is None else f"{words.norm(run.norm)} ≤ {words.exact(line.radius)}",
-        words.plain(run.method),
-        str(summary.total),
         words.percent_down(summary.clean.value),
         certified,
-        "" if line.certified is None else words.interval(line.certified),
+        "" if line.certified is None else words.interval(line.certified).replace(" to ", "-"),
         "" if line.attacked is None else words.percent_up(line.attacked.value),
         str(unknown),
         f"{summary.checks.accepted}/{summary.checks.total}" + (" !" if summary.checks.unchecked else ""),

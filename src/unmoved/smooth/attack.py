@@ -27,7 +27,8 @@ class SmoothedAttackMethod(Method):
 
     That g answers otherwise is known with probability >= 1 - alpha only, so there is no FALSIFIED: the finding's
     details say `broken`, with the `distance` of the point found (in L2, rounded up) and g's answer there. An input
-    that g gets wrong, or abstains on, unmoved, is broken at distance 0. Threats: L2 without a clip range.
+    that g gets wrong unmoved is broken at distance 0; one that g abstains on is not attacked.
+    Threats: L2 without a clip range.
     """
 
     noise: Gaussian
@@ -100,13 +101,15 @@ class SmoothedAttackMethod(Method):
         return ((start + np.trunc(points.astype(np.float64) * grid - start)) / grid).astype(np.float32)
 
     def _finding(self, clean: int, distance: float | None, answer: int | None, seconds: float) -> Finding:
-        details: dict[str, Any] = {"broken": distance is not None, "distance": distance, "answer": answer}
-        if distance is None:
+        broken = distance is not None and answer != ABSTAINED
+        details: dict[str, Any] = {"broken": broken, "distance": distance, "answer": answer}
+        if answer == ABSTAINED:
+            reason = Reason(Code.ABSTAINED, f"g gives no answer at x itself after {self.samples} samples: no attack")
+        elif distance is None:
             reason = Reason(Code.UNPROVED, "the attack found no point where g answers otherwise, which proves nothing")
         else:
-            said = "abstains" if answer == ABSTAINED else f"answers class {answer}"
             where = "at x itself" if distance == 0 else f"at L2 distance {distance:.3f}"
-            reason = Reason(Code.UNPROVED, f"broken: g {said} {where}")
+            reason = Reason(Code.UNPROVED, f"broken: g answers class {answer} {where}")
         prediction = None if clean == ABSTAINED else int(clean)
         guarantee = Guarantee("g", self.alpha)
         common: dict[str, Any] = {"guarantee": guarantee, "prediction": prediction, "seconds": seconds}
