@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -17,12 +18,12 @@ from unmoved.core.rounding import decimal_down, float_down
 from unmoved.evaluate.audit import STEP, Audit, audit
 from unmoved.evaluate.curves import ACR_CAVEAT
 from unmoved.evaluate.flags import MINOR, SERIOUS, USUAL_ALPHA
-from unmoved.evaluate.inference import Inference
+from unmoved.evaluate.inference import Fit, Inference
 from unmoved.evaluate.share import Share
 from unmoved.record.tsv import read_log
 
 STYLES = {SERIOUS: "bold red", MINOR: "yellow"}
-WIDEST = 13
+WIDEST = 9
 """Columns of the curve that a terminal is given; --json has all."""
 
 
@@ -95,7 +96,7 @@ def _setting(inference: Inference) -> list[dict[str, Any]]:
             "samples": fit.setting.samples,
             "alpha": fit.setting.alpha,
             "bound": fit.setting.bound,
-            "rounding": fit.setting.rounding,
+            "rounding": fit.setting.rounding if inference.rounding else None,
             "probability": fit.probability,
             "matched": fit.matched,
             "telling": fit.telling,
@@ -108,9 +109,11 @@ def _setting(inference: Inference) -> list[dict[str, Any]]:
 def _show(audits: Sequence[Audit]) -> None:
     console.OUT.print(_figures(audits))
     console.OUT.print(_curves(audits))
-    for each in audits:
-        console.OUT.print(Text(each.name, style="bold"))
+    for number, each in enumerate(audits, start=1):
+        console.OUT.print(Text(f"{number} {each.name}", style="bold"), soft_wrap=True)
+        hours = decimal_down(each.seconds / 3600, 2)
         console.OUT.print(Text(f"  {_made(each.inference)}"), soft_wrap=True)
+        console.OUT.print(Text(f"  largest radius {decimal_down(each.max_radius, 4)}, {hours} hours"), soft_wrap=True)
         for flag in each.flags:
             text = Text(f"  {flag.level}: ", style=STYLES.get(flag.level, "dim")).append(flag.text, style="default")
             if flag.level == SERIOUS and flag.lines:
@@ -125,21 +128,20 @@ def _show(audits: Sequence[Audit]) -> None:
 
 
 def _figures(audits: Sequence[Audit]) -> Table:
-    table = Table(title="Logs, recomputed (shares and radii rounded down)", title_justify="left")
-    table.add_column("log", overflow="fold")
-    for name in ("rows", "sigma", "N", "alpha", "sure", "clean", "abstained", "ACR", "largest", "hours"):
+    table = Table(
+        title="Logs, recomputed (shares and radii rounded down)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("#", "rows", "sigma", "N", "alpha", "sure", "clean %", "abst. %", "ACR"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in audits:
+    for number, each in enumerate(audits, start=1):
         rows = f"{each.extent.distinct}" + (f"/{each.extent.expected}" if each.extent.missing else "")
         table.add_row(
-            Text(each.name),
+            str(number),
             Text(rows, style=STYLES[SERIOUS] if each.extent.missing else ""),
             *_known(each.inference),
             _percent(each.clean),
             _percent(each.abstained),
             decimal_down(each.mean_radius, 4),
-            decimal_down(each.max_radius, 4),
-            decimal_down(each.seconds / 3600, 2),
         )
     return table
 
@@ -166,38 +168,44 @@ def _made(inference: Inference) -> str:
         return f"{radii}: they fit no common N and alpha"
     best = inference.best
     if best is not None:
-        setting = best.setting
         return (
-            f"sigma {setting.sigma:g}, N = {setting.samples}, alpha = {setting.alpha:g}, {setting.bound} bound, "
-            f"rounded {_TO[setting.rounding]}: {_probability(best.probability)} sure. {radii}: "
+            f"{_named(best)}: {_probability(best.probability)} sure. {radii}{_rounded(inference)}: "
             f"{best.matched} match the ladder, {best.telling} of them tell, {best.unmatched} do not match"
         )
     open_fits = "; or ".join(
-        f"sigma {fit.setting.sigma:g}, N = {fit.setting.samples}, alpha = {fit.setting.alpha:g}, {fit.setting.bound}, "
-        f"rounded {_TO[fit.setting.rounding]} ({_probability(fit.probability)})"
-        for fit in inference.fits[:3]
-        if fit.probability >= 0.01
+        f"{_named(fit)} ({_probability(fit.probability)})" for fit in inference.fits[:3] if fit.probability >= 0.01
     )
     return f"{radii}: N and alpha not settled" + (f": {open_fits}" if open_fits else "")
 
 
-_TO = {"nearest": "to nearest", "down": "down", "up": "up"}
+def _named(fit: Fit) -> str:
+    setting = fit.setting
+    # the same radii, when the last look has half of alpha
+    looks = f" (or group-sequential, alpha = {2 * setting.alpha:g})" if setting.bound == "two-class" else ""
+    return f"sigma {setting.sigma:g}, N = {setting.samples}, alpha = {setting.alpha:g}, {setting.bound}{looks}"
+
+
+def _rounded(inference: Inference) -> str:
+    words = {"nearest": ", rounded to nearest", "down": ", rounded down", "up": ", rounded up"}
+    return words.get(inference.rounding or "", "")
 
 
 def _probability(value: float) -> str:
-    return "> 99.9 %" if value > 0.999 else f"{decimal_down(100 * value, 1)} %"
+    return ">99.9 %" if value > 0.999 else f"{decimal_down(100 * value, 1)} %"
 
 
 def _curves(audits: Sequence[Audit]) -> Table:
-    table = Table(title="Certified accuracy, % of all rows, at radius", title_justify="left")
-    table.add_column("log", overflow="fold")
+    table = Table(
+        title="Certified accuracy, % of all rows, at radius", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("#", justify="right", no_wrap=True)
     most = max(len(each.curve) for each in audits)
     step = STEP if most <= WIDEST else 2 * STEP
     radii = [step * k for k in range(min(WIDEST, int((most - 1) * STEP / step) + 1))]
     for radius in radii:
         table.add_column(f"{float(radius):g}", justify="right", no_wrap=True)
-    for each in audits:
-        table.add_row(Text(each.name), *(_percent(each.certified_at(radius)) for radius in radii))
+    for number, each in enumerate(audits, start=1):
+        table.add_row(str(number), *(_percent(each.certified_at(radius)) for radius in radii))
     return table
 
 

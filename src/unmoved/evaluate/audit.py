@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from statistics import median
+from statistics import median_high
 
 from unmoved.core import UsageError
 from unmoved.evaluate.curves import Point
@@ -30,7 +30,7 @@ class Audit:
     """Everything recomputed from one log. Radii and their mean are exact rationals of the printed digits.
 
     `curve` has a point at 0 and every STEP up to the last with a certified row. `mean_radius` is the ACR.
-    `median_seconds` and `seconds` are of the column `time`. `inference` is a judgement on how the log was made.
+    `median_seconds` (of two in the middle the larger) and `seconds`, the sum, are of the column `time`. `inference` is a judgement on how the log was made.
     """
 
     name: str
@@ -84,7 +84,7 @@ def audit(log: Log, *, sigma: float | None = None, data_size: int | None = None)
         abstained=Share(sum(row.predict == ABSTAINED for row in rows), len(rows)),
         mean_radius=sum(right, Fraction(0)) / len(rows),
         max_radius=max((row.radius for row in answered if row.radius is not None), default=Fraction(0)),
-        median_seconds=median(row.seconds for row in rows),
+        median_seconds=median_high(row.seconds for row in rows),
         seconds=sum((row.seconds for row in rows), Fraction(0)),
         inference=inference,
         extent=size,

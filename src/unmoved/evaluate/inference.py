@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unmoved.evaluate.ladder import Ladder, Printed, ladder
+from unmoved.evaluate.ladder import SLACK, Ladder, Printed, ladder
 
 SAMPLES = {
     **dict.fromkeys((100, 200, 500, 2000, 5000, 20_000, 50_000, 200_000, 500_000, 1_000_000), 1.0),
@@ -77,7 +77,8 @@ class Fit:
     """How well a setting explains a log.
 
     Of the distinct radii, `matched` have a rung; `telling` of these say something, as fewer than half of the cells near
-    them have one; `unmatched` have none. `probability` is the setting's among all, "none of these" included.
+    them have one; `unmatched` have none. `probability` is the setting's among all, "none of these" included, whatever
+    the rounding; `setting.rounding` is the likeliest (Inference.rounding: whether it is settled).
     """
 
     setting: Setting
@@ -107,6 +108,12 @@ class Inference:
         """The likeliest setting, if it is probable enough to be relied on (SURE)."""
         return self.fits[0] if self.fits and self.fits[0].probability >= SURE else None
 
+    @property
+    def rounding(self) -> str | None:
+        """How radii were rounded in print, if it can be relied on (SURE)."""
+        best = self.likeliest("rounding")
+        return str(best[0]) if best and best[1] >= SURE else None
+
     def likeliest(self, field: str) -> tuple[Value, float] | None:
         """Return the likeliest value of a field of Setting and its probability; None without any fit."""
         values = self.marginals.get(field)
@@ -132,8 +139,18 @@ def infer(radii: Printed, *, name: str = "", sigma: float | None = None) -> Infe
     peak = float(scores.max(initial=0.0))
     weights = np.exp(scores - peak)
     shares = weights / (weights.sum() + NONE / (1 - NONE) * math.exp(-peak))
-    fits = tuple(replace(fit, probability=float(share)) for share, (_, fit) in zip(shares, scored, strict=True))
-    return Inference(fits[:8], _marginals(fits), len(radii.values), radii.style, named)
+    fits = [replace(fit, probability=float(share)) for share, (_, fit) in zip(shares, scored, strict=True)]
+    return Inference(tuple(_grouped(fits)[:8]), _marginals(fits), len(radii.values), radii.style, named)
+
+
+def _grouped(fits: Sequence[Fit]) -> list[Fit]:
+    """Return one fit for each setting whatever the rounding: that of the likeliest, with the probability of all."""
+    found: dict[Setting, Fit] = {}
+    for fit in fits:
+        key = replace(fit.setting, rounding="")
+        first = found.setdefault(key, replace(fit, probability=0.0))
+        found[key] = replace(first, probability=first.probability + fit.probability)
+    return sorted(found.values(), key=lambda fit: -fit.probability)
 
 
 def _marginals(fits: Sequence[Fit]) -> Mapping[str, Mapping[Value, float]]:
@@ -151,7 +168,11 @@ def _scored(radii: Printed, sigmas: Mapping[float, float]) -> Iterator[tuple[flo
     norm = sum(math.log(sum(part.values())) for part in parts)
     top = Printed(radii.values[-_SCREEN:], radii.units[-_SCREEN:], radii.rows[-_SCREEN:], radii.style)
     for samples, alpha, bound in itertools.product(SAMPLES, ALPHAS, BOUNDS):
-        for sigma, rounding in itertools.product(sigmas, STYLES):
+        # settings whose unanimous vote is below too many of the radii need no closer look
+        reach = ladder(samples, alpha, bound).top
+        floor = top.values[-_MISSES - 1] - top.units[-_MISSES - 1] if len(top.values) > _MISSES else 0.0
+        near = [sigma for sigma in sigmas if sigma * (reach - SLACK) >= floor]
+        for sigma, rounding in itertools.product(near, STYLES):
             setting = Setting(sigma, samples, alpha, bound, rounding)
             if _fit(setting, top).unmatched > _MISSES:
                 continue

@@ -31,7 +31,8 @@ PAIRS = 300
 """Votes against the class up to which the two-class ladder is enumerated."""
 
 SLACK = 2e-6
-"""How far a radius / sigma may lie below its rung: samplers that deduct some 4e-8 of alpha, roundings downward."""
+"""How far a radius / sigma may lie below its rung, where a sampler deducts its deviation from alpha (ours less than
+1e-7 of .001 up to CIFAR's size), and for roundings downward."""
 
 
 @dataclass(frozen=True)
