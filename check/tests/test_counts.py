@@ -335,13 +335,16 @@ def bundle(counts: list[int], radius: Fraction | str, *, bound: str = "two-class
             "offset": "0",
             "on_grid": True,
             "bound": bound,
+            "looks": {"sizes": [sum(counts)], "shares": ["1"], "at": 0},
             "samples": sum(counts),
             "selection_samples": 100,
             "counts": counts,
             "top": top,
             "alpha": alpha,
             "seed": "0f" * 32,
+            "number": None,
             "sampler": "philox4x32-10/grid/1",
+            "classes": None,
             **evidence,
         },
     }
@@ -352,7 +355,9 @@ def true_radius(manifest: Manifest, dimension: int = 6) -> mpmath.mpf:
     evidence = manifest["evidence"]
     counts, n, sigma = list(evidence["counts"]), evidence["samples"], Fraction(evidence["sigma"])
     reach = mpmath.ceil(real(10 * sigma * evidence["grid"]))
-    alpha = real(Fraction(evidence["alpha"])) - n * dimension * (2 * reach + 2) / mpmath.mpf(2) ** 64
+    looks = evidence["looks"]
+    alpha = real(Fraction(evidence["alpha"])) - looks["sizes"][-1] * dimension * (2 * reach + 2) / mpmath.mpf(2) ** 64
+    alpha *= real(Fraction(looks["shares"][looks["at"]]))
     k = counts.pop(evidence["top"])
     if evidence["bound"] == "two-class":
         alpha /= 2

@@ -12,6 +12,8 @@ import pytest
 from check_kit import F
 
 from unmoved_check import floating
+from unmoved_check.exact_numbers import Form, Interval, times_power
+from unmoved_check.exact_steps import ExactScale
 from unmoved_check.floating import Walk, least_on, least_on_ball
 from unmoved_check.floating_rounding import TINY, dots, down, float_down, float_up, gamma, raised, up, weighed
 from unmoved_check.floating_steps import (
@@ -303,11 +305,8 @@ def test_least_on_box_and_balls(power):
     for _ in range(30):
         box, rows = make_box(rng, 25, power), numbers(rng, 2, 25)
         center = tuple(float(v) for v in numbers(rng, 25, power=power))
-        # about the origin only the norm is left, so that nothing hides how it is rounded
-        norm = -least_on_ball(rows, Ball((0.0,) * 25, "2", F(1)))
         for r in range(2):
             row = exact(rows[r])
-            assert F(float(norm[r])) ** 2 >= sum(a * a for a in row)
             least = sum(
                 a * (lo if a > 0 else hi) for a, lo, hi in zip(row, *map(exact, (box.low, box.high)), strict=True)
             )
@@ -319,6 +318,34 @@ def test_least_on_box_and_balls(power):
             two = F(float(least_on_ball(rows, Ball(center, "2", eps))[r]))
             gap = (middle - two) / eps
             assert gap > 0 and gap * gap >= sum(a * a for a in row)
+
+
+def test_euclidean_norm_is_rounded_up():
+    """About the origin only the norm is left. Squares of just under half a unit next to 1 are lost in every sum."""
+    rows = np.full((1, 128), np.sqrt(0.95 * 2.0**-53))
+    rows[0, 0] = 1.0
+    true = sum(a * a for a in exact(rows))
+    naive = np.sqrt((rows * rows).sum(axis=1))[0]
+    assert F(float(naive) * (1 + 2.0**-51)) ** 2 < true, "two units in the last place would not do"
+    norm = -least_on_ball(rows, Ball((0.0,) * 128, "2", F(1)))
+    assert F(float(norm[0])) ** 2 >= true
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_exact_scale_pays_for_wide_brackets(which):
+    narrow, wide = (F(1, 4), F(1, 4)), (F(1, 4), F(3, 4))
+    step = ExactScale(Scale(0, ((wide, narrow) if which == 0 else (narrow, wide),), [0]))
+    box = Interval([-2], [2], 0)
+    found = step.forward([box])
+    for s in (F(1, 4), F(3, 4)) if which == 0 else (F(1, 4),):
+        for t in (F(1, 4), F(3, 4)) if which == 1 else (F(1, 4),):
+            for x in (-2, 2):
+                assert times_power(found.low[0], found.exp) <= s * x + t <= times_power(found.high[0], found.exp)
+                for a in (3, -3):
+                    form = Form()
+                    step.backward(form, [a], 0, [box])
+                    coefs, exp = form.coefs[0]
+                    assert times_power(coefs[0], exp) * x + form.constant <= a * (s * x + t)
 
 
 def test_hull_holds_the_region():

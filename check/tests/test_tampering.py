@@ -355,6 +355,29 @@ def test_contradicting_splits_prove_an_empty_leaf_only(mode):
     assert "not proved" in verdict(bundle, mode).reason
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("intermediate", ["linear", "interval"])
+@pytest.mark.parametrize("split", [["input", 0, "0"], ["relu", "z0", 0]], ids=["input", "relu"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_both_children_of_a_split_are_asked(split, sign, intermediate, mode):
+    """y = relu(x) - relu(-x) on [-1, 1]: sign * y > -1/2 holds on one side of 0 only."""
+    data = mlp([(np.array([[1.0], [-1.0]]), np.zeros(2)), (np.array([[1.0, -1.0]]), np.zeros(1))])
+    threat = {"kind": "lp", "norm": "inf", "eps": "1", "clip": None}
+
+    def accepted(bound, trees):
+        bundle = Bundle(data, np.zeros((1, 1), np.float32), threat=threat).linear([[sign]], [bound])
+        bundle.manifest["evidence"] = tree_evidence(trees, intermediate)
+        return Checker(data).check(*bundle.bytes(), mode=mode).accepted
+
+    assert accepted(-2.125, [[*split, ["leaf", 0], ["leaf", 1]]])
+    assert not accepted(-0.5, [[*split, ["leaf", 0], ["leaf", 1]]])
+    deeper = [*split, ["leaf", 2], ["leaf", 3]]
+    assert not accepted(-0.5, [[*split, deeper, ["leaf", 1]]])
+    assert not accepted(-0.5, [[*split, ["leaf", 0], deeper]])
+    if split[0] == "input":
+        assert accepted(-1.125, [[*split, ["leaf", 0], ["leaf", 1]]])
+
+
 def test_unknown_operator_is_said_exactly():
     data = model([helper.make_node("Sigmoid", ["x"], ["y"])], {}, (1, 3))
     bundle = Bundle(data, CENTER, property={"kind": "same_class", "label": 0, "classes": 3})

@@ -42,8 +42,8 @@ def test_a_tie_is_unsafe_and_within_reach():
 @pytest.mark.parametrize(
     ("point", "reason"),
     [
-        ([0.5, 0.25], "safe"),
-        ([0.375, np.nextafter(np.float32(0.375), np.float32(0))], "safe"),
+        ([0.5, 0.25], "exact output at the witness is safe"),
+        ([0.375, np.nextafter(np.float32(0.375), np.float32(0))], "exact output at the witness is safe"),
         ([0.25, np.nextafter(np.float32(0.5), np.float32(1))], "threat's set"),
         ([0.0, 0.5], "threat's set"),
     ],

@@ -102,7 +102,9 @@ def _dual_tree(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tu
 
 
 def _counts(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
-    strange = set(bundle.tensors) - claim.names
+    record = claim.evidence.get("classes")
+    named = {record["tensor"]} if isinstance(record, dict) and isinstance(record.get("tensor"), str) else set()
+    strange = set(bundle.tensors) - claim.names - named
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
     return "exact", check_counts(bundle.manifest, bundle.tensors, checker.source.input_shape)

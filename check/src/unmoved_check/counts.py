@@ -8,10 +8,10 @@ f composed with the rounding. The R computed here is strictly below that of the 
 strictly), so the closed ball of radius R is covered.
 
 That probabilities as bounded hold with probability >= 1 - alpha over the samples: `top` was fixed before the
-counts; the sampler is within samples * d * tv of the exact law in total variation, taken off alpha first. Two-class:
-let j be the class other than `top` with the largest true probability p_j; j does not depend on the counts, its own
-bound CPup(counts[j]) fails with probability <= alpha'/2, and CPup grows with the count, so that of the largest
-count is no smaller. pB <= 1 - pA costs nothing.
+counts; the sampler is within N * d * tv of the exact law in total variation, taken off alpha first; the look at which
+the counts stand spends its share of what is left (`schedule`). Two-class: let j be the class other than `top` with the
+largest true probability p_j; j does not depend on the counts, its own bound CPup(counts[j]) fails with probability
+<= alpha'/2, and CPup grows with the count, so that of the largest count is no smaller. pB <= 1 - pA costs nothing.
 
 Everything is exact rational arithmetic, or rounded so that R can only become smaller.
 """
@@ -26,8 +26,12 @@ from math import ceil, floor, isqrt, prod
 from typing import Any
 
 from unmoved_check.binomial import clopper_pearson_high, clopper_pearson_low
+from unmoved_check.classes import check_classes
+from unmoved_check.fields import constants, counted, fields, integer, part, rational
 from unmoved_check.normal import normal_quantile_bounds
 from unmoved_check.outcome import Rejection
+from unmoved_check.schedule import geometric, single
+from unmoved_check.seed import check_seed
 from unmoved_check.tensor import Tensor
 
 __all__ = ["MOST_SAMPLES", "check_counts"]
@@ -35,24 +39,28 @@ __all__ = ["MOST_SAMPLES", "check_counts"]
 MOST_SAMPLES = 10**8
 """More samples than this are not checked (a check takes time in proportion to the square root of the samples)."""
 
-_RATIONAL = re.compile(r"[+-]?[0-9]{1,1000}(/[0-9]{1,1000}|(\.[0-9]{1,1000})?([eE][+-]?[0-9]{1,3})?)")
 _SEED = re.compile(r"[0-9a-f]{64}")
 _NOISE = "gaussian-grid"
 _SAMPLER = "philox4x32-10/grid/1"
 _BOUNDS = ("one-class", "two-class")
 _EVIDENCE_FIELDS = (
-    *("kind", "noise", "sigma", "grid", "offset", "on_grid", "bound", "samples", "selection_samples"),
-    *("counts", "top", "alpha", "seed", "sampler"),
+    *("kind", "noise", "sigma", "grid", "offset", "on_grid", "bound", "looks", "samples", "selection_samples"),
+    *("counts", "top", "alpha", "seed", "number", "sampler", "classes"),
 )
 
 
 @dataclass(frozen=True)
 class _Votes:
-    """What the evidence says, well formed but not believed; sigma and alpha are exact."""
+    """What the evidence says, well formed but not believed; sigma and alpha are exact.
+
+    `samples` copies were counted, of `most` that the last look would have had; the look has this `share` of alpha.
+    """
 
     counts: tuple[int, ...]
     top: int
     samples: int
+    most: int
+    share: Fraction
     bound: str
     alpha: Fraction
     sigma: Fraction
@@ -64,28 +72,31 @@ def check_counts(manifest: dict[str, Any], tensors: Mapping[str, Tensor], input_
     """Return a short text only if the claimed radius follows from the counts, with probability >= 1 - alpha.
 
     `tensors` are the payload's, `input_shape` the shape of the model's input. Raises Rejection with the reason
-    otherwise. That the counts are those of the model and the seed is the producer's word: no model is run here.
+    otherwise. That the classes are those of the model and the seed is the producer's word: no model is run here.
     """
-    evidence, claim = _part(manifest, "evidence"), _part(manifest, "claim")
+    evidence, claim = part(manifest, "evidence"), part(manifest, "claim")
     votes = _read_votes(evidence)
     radius = _read_claim(claim, votes.alpha)
-    eps = _read_threat(_part(manifest, "threat"))
+    eps = _read_threat(part(manifest, "threat"))
     if eps > radius:
         raise Rejection("threat.eps is larger than claim.radius")
-    _read_property(_part(manifest, "property"), votes)
-    center = _read_center(_part(manifest, "input"), tensors, input_shape)
+    _read_property(part(manifest, "property"), votes)
+    center = _read_center(part(manifest, "input"), tensors, input_shape)
     proved = _radius_low(votes, prod(input_shape)) - _detour_high(votes, center)
     if not radius <= proved:
         raise Rejection(f"claim.radius {_decimal(radius)} is more than the counts prove: {_decimal(proved)}")
+    _check_record(evidence["classes"], tensors, votes)
+    check_seed(manifest, tensors[manifest["input"]["tensor"]], input_shape)
     return f"radius >= {_decimal(proved)} (claimed {_decimal(radius)})"
 
 
 def _radius_low(votes: _Votes, dimension: int) -> Fraction:
     """Return a lower bound of R at the grid point, positive; Rejection if there is none."""
     reach = ceil(10 * votes.sigma * votes.grid)
-    alpha = votes.alpha - votes.samples * dimension * Fraction(2 * reach + 2, 1 << 64)
+    alpha = votes.alpha - votes.most * dimension * Fraction(2 * reach + 2, 1 << 64)
     if alpha <= 0:
         raise Rejection("alpha is used up by the sampler's distance from the exact law")
+    alpha *= votes.share
     most, total = votes.counts[votes.top], votes.samples
     if votes.bound == "one-class":
         p_top = clopper_pearson_low(most, total, alpha)
@@ -141,8 +152,8 @@ def _decimal(value: Fraction) -> str:
 
 def _read_votes(evidence: dict[str, Any]) -> _Votes:
     """Return the evidence after checking every field's type and range and that the counts add up."""
-    _fields(evidence, "evidence", _EVIDENCE_FIELDS)
-    _constants(evidence, "evidence", {"kind": "counts", "noise": _NOISE, "sampler": _SAMPLER, "offset": "0"})
+    fields(evidence, "evidence", _EVIDENCE_FIELDS)
+    constants(evidence, "evidence", {"kind": "counts", "noise": _NOISE, "sampler": _SAMPLER, "offset": "0"})
     seed, on_grid, counts, bound = (evidence[name] for name in ("seed", "on_grid", "counts", "bound"))
     if not (isinstance(seed, str) and _SEED.fullmatch(seed)):
         raise Rejection("evidence.seed is not 32 bytes in lower-case hex")
@@ -152,38 +163,71 @@ def _read_votes(evidence: dict[str, Any]) -> _Votes:
         raise Rejection(f"evidence.bound is not one of {', '.join(_BOUNDS)}")
     if not (isinstance(counts, list) and len(counts) >= 2):
         raise Rejection("evidence.counts is not a list of two numbers or more")
-    samples = _integer(evidence, "evidence", "samples", least=1)
+    samples = integer(evidence, "evidence", "samples", least=1)
     if samples > MOST_SAMPLES:
         raise Rejection(f"evidence.samples is more than this checker takes, {MOST_SAMPLES}")
-    _integer(evidence, "evidence", "selection_samples", least=0)
-    votes = tuple(_counted(count, f"evidence.counts[{i}]", least=0) for i, count in enumerate(counts))
+    integer(evidence, "evidence", "selection_samples", least=0)
+    votes = tuple(counted(count, f"evidence.counts[{i}]", least=0) for i, count in enumerate(counts))
     if sum(votes) != samples:
         raise Rejection("evidence.counts do not add up to evidence.samples")
-    top = _integer(evidence, "evidence", "top", least=0)
+    top = integer(evidence, "evidence", "top", least=0)
     if top >= len(votes):
         raise Rejection("evidence.top is not a class")
-    alpha = _rational(evidence, "evidence", "alpha")
+    alpha = rational(evidence, "evidence", "alpha")
     if not 0 < alpha < 1:
         raise Rejection("evidence.alpha is not between 0 and 1")
-    sigma = _rational(evidence, "evidence", "sigma")
+    sigma = rational(evidence, "evidence", "sigma")
     if sigma <= 0:
         raise Rejection("evidence.sigma is not positive")
-    grid = _integer(evidence, "evidence", "grid", least=1)
-    return _Votes(votes, top, samples, bound, alpha, sigma, grid, on_grid)
+    grid = integer(evidence, "evidence", "grid", least=1)
+    most, share = _read_looks(evidence, samples)
+    return _Votes(votes, top, samples, most, share, bound, alpha, sigma, grid, on_grid)
+
+
+def _read_looks(evidence: dict[str, Any], samples: int) -> tuple[int, Fraction]:
+    """Return the copies at the last look, and the share of alpha of the look at `samples`; the lists must be ours."""
+    looks = part(evidence, "looks")
+    fields(looks, "evidence.looks", ("sizes", "shares", "at"))
+    sizes, shares = looks["sizes"], looks["shares"]
+    if not (isinstance(sizes, list) and isinstance(shares, list) and 1 <= len(sizes) == len(shares) <= 64):
+        raise Rejection("evidence.looks: sizes and shares are not two lists of one length")
+    numbers = tuple(counted(size, f"evidence.looks.sizes[{i}]", least=1) for i, size in enumerate(sizes))
+    parts = tuple(rational({"share": share}, "evidence.looks", "share") for share in shares)
+    if numbers[-1] > MOST_SAMPLES:
+        raise Rejection(f"evidence.samples is more than this checker takes, {MOST_SAMPLES}")
+    if (numbers, parts) not in (single(numbers[-1]), geometric(numbers[-1])):
+        raise Rejection("evidence.looks is not a schedule that was fixed beforehand")
+    at = integer(looks, "evidence.looks", "at", least=0)
+    if at >= len(numbers) or numbers[at] != samples:
+        raise Rejection("evidence.samples is not the size of the look evidence.looks.at")
+    return numbers[-1], parts[at]
+
+
+def _check_record(record: object, tensors: Mapping[str, Tensor], votes: _Votes) -> None:
+    """Check the record of the classes, if there is one."""
+    if record is None:
+        return
+    if not isinstance(record, dict):
+        raise Rejection("evidence.classes is neither an object nor null")
+    fields(record, "evidence.classes", ("root", "bits", "tensor"))
+    name = record["tensor"]
+    if name is not None and not (isinstance(name, str) and name in tensors):
+        raise Rejection("evidence.classes.tensor is not a tensor of the payload")
+    check_classes(record, None if name is None else tensors[name], votes.counts)
 
 
 def _read_claim(claim: dict[str, Any], alpha: Fraction) -> Fraction:
     """Return the claimed radius (>= 0) after checking the claim is the one that counts can support, at `alpha`."""
-    _fields(claim, "claim", ("verdict", "function", "semantics", "guarantee", "radius"))
-    _constants(claim, "claim", {"verdict": "CERTIFIED", "function": "g", "semantics": "sampled"})
+    fields(claim, "claim", ("verdict", "function", "semantics", "guarantee", "radius"))
+    constants(claim, "claim", {"verdict": "CERTIFIED", "function": "g", "semantics": "sampled"})
     guarantee = claim["guarantee"]
     if not isinstance(guarantee, dict):
         raise Rejection("claim.guarantee is not an object")
-    _fields(guarantee, "claim.guarantee", ("kind", "alpha"))
-    _constants(guarantee, "claim.guarantee", {"kind": "probabilistic"})
-    if _rational(guarantee, "claim.guarantee", "alpha") != alpha:
+    fields(guarantee, "claim.guarantee", ("kind", "alpha"))
+    constants(guarantee, "claim.guarantee", {"kind": "probabilistic"})
+    if rational(guarantee, "claim.guarantee", "alpha") != alpha:
         raise Rejection("claim.guarantee.alpha is not evidence.alpha")
-    radius = _rational(claim, "claim", "radius")
+    radius = rational(claim, "claim", "radius")
     if radius < 0:
         raise Rejection("claim.radius is negative")
     return radius
@@ -191,11 +235,11 @@ def _read_claim(claim: dict[str, Any], alpha: Fraction) -> Fraction:
 
 def _read_threat(threat: dict[str, Any]) -> Fraction:
     """Return eps (>= 0) of an unclipped L2 ball, the only threat that counts speak of."""
-    _fields(threat, "threat", ("kind", "norm", "eps", "clip"))
-    _constants(threat, "threat", {"kind": "lp", "norm": "2"})
+    fields(threat, "threat", ("kind", "norm", "eps", "clip"))
+    constants(threat, "threat", {"kind": "lp", "norm": "2"})
     if threat["clip"] is not None:
         raise Rejection("threat.clip is not null: the radius of a smoothed model is that of the whole ball")
-    eps = _rational(threat, "threat", "eps")
+    eps = rational(threat, "threat", "eps")
     if eps < 0:
         raise Rejection("threat.eps is negative")
     return eps
@@ -203,17 +247,17 @@ def _read_threat(threat: dict[str, Any]) -> Fraction:
 
 def _read_property(asked: dict[str, Any], votes: _Votes) -> None:
     """Check that the property is that the class stays `top`, among as many classes as there are counts."""
-    _fields(asked, "property", ("kind", "label", "classes"))
-    _constants(asked, "property", {"kind": "same_class"})
-    if _integer(asked, "property", "classes", least=2) != len(votes.counts):
+    fields(asked, "property", ("kind", "label", "classes"))
+    constants(asked, "property", {"kind": "same_class"})
+    if integer(asked, "property", "classes", least=2) != len(votes.counts):
         raise Rejection("property.classes is not the number of evidence.counts")
-    if _integer(asked, "property", "label", least=0) != votes.top:
+    if integer(asked, "property", "label", least=0) != votes.top:
         raise Rejection("property.label is not evidence.top")
 
 
 def _read_center(source: dict[str, Any], tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> list[Fraction]:
     """Return the elements of the centre, exactly; it must be a float32 or float64 tensor of `input_shape`."""
-    _fields(source, "input", ("tensor",))
+    fields(source, "input", ("tensor",))
     name = source["tensor"]
     if not (isinstance(name, str) and name in tensors):
         raise Rejection("input.tensor is not a tensor of the payload")
@@ -223,43 +267,3 @@ def _read_center(source: dict[str, Any], tensors: Mapping[str, Tensor], input_sh
     if tensor.shape != input_shape:
         raise Rejection(f"the centre has shape {list(tensor.shape)}, the model's input {list(input_shape)}")
     return tensor.fractions()
-
-
-def _part(manifest: dict[str, Any], name: str) -> dict[str, Any]:
-    part = manifest.get(name)
-    if not isinstance(part, dict):
-        raise Rejection(f"{name} is not an object")
-    return part
-
-
-def _fields(part: dict[str, Any], where: str, names: tuple[str, ...]) -> None:
-    missing, unknown = [n for n in names if n not in part], [n for n in part if n not in names]
-    if missing or unknown:
-        problem, name = ("lacks", missing[0]) if missing else ("has an unknown field", unknown[0])
-        raise Rejection(f"{where} {problem} {name!r}")
-
-
-def _constants(part: dict[str, Any], where: str, expected: dict[str, str]) -> None:
-    for name, value in expected.items():
-        if not (isinstance(part[name], str) and part[name] == value):
-            raise Rejection(f"{where}.{name} is not {value!r}")
-
-
-def _counted(value: object, where: str, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise Rejection(f"{where} is not an integer >= {least}")
-    return value
-
-
-def _integer(part: dict[str, Any], where: str, name: str, *, least: int) -> int:
-    return _counted(part[name], f"{where}.{name}", least=least)
-
-
-def _rational(part: dict[str, Any], where: str, name: str) -> Fraction:
-    text = part[name]
-    if not (isinstance(text, str) and _RATIONAL.fullmatch(text)):
-        raise Rejection(f"{where}.{name} is not a rational number in a string")
-    try:
-        return Fraction(text)
-    except ZeroDivisionError:
-        raise Rejection(f"{where}.{name} has denominator zero") from None
