@@ -11,6 +11,7 @@ conftest.py before this is imported.
 
 from unmoved.testing.known import Known, affine_problems, known_problems
 from unmoved.testing.method import MethodContract
+from unmoved.testing.noise import Law, Move, NoiseContract, law_of_integers
 from unmoved.testing.perceptron import Perceptron
 from unmoved.testing.store import StoreContract
 from unmoved.testing.threat import Edge, ThreatContract
@@ -18,10 +19,14 @@ from unmoved.testing.threat import Edge, ThreatContract
 __all__ = [
     "Edge",
     "Known",
+    "Law",
     "MethodContract",
+    "Move",
+    "NoiseContract",
     "Perceptron",
     "StoreContract",
     "ThreatContract",
     "affine_problems",
     "known_problems",
+    "law_of_integers",
 ]
