@@ -68,10 +68,10 @@ def worst_case(p: float, slope: float, r: float, noise: Gaussian) -> float:
     def excess(start: float) -> float:
         return _density(float(ndtri(min(1.0, start + p)))) - _density(float(ndtri(start))) - slope
 
-    try:
-        start = float(brentq(excess, 0.0, (1 - p) / 2, xtol=1e-18))
-    except ValueError:  # no change of sign within the arithmetic: slope next to an end of its range
+    centred = (1 - p) / 2  # the symmetric slab, of slope 0 but for rounding
+    if excess(0.0) <= 0:
         return plain
+    start = centred if excess(centred) >= 0 else float(brentq(excess, 0.0, centred, xtol=1e-18))
     low, high = float(ndtri(start)), float(ndtri(min(1.0, start + p)))
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         return plain
