@@ -30,7 +30,7 @@ def test_certificate_carries_what_rederives_it():
     assert result.on_grid and 0 < result.grid_distance < 1e-6 and result.invalid == 0
     assert Fraction(result.radius_text) == Fraction(result.radius)
     left = Fraction(1, 100) - Fraction(2000 * 6 * (2 * 1275 + 2), 2**64)
-    bounds = two_class(result.counts, 1, left)
+    bounds = two_class(result.counts, 1, left * result.plan.looks.shares[result.at])
     assert (result.p_low, result.p_high) == (bounds.p_low, bounds.p_high)
     exact = Fraction(NOISE.radius(bounds.p_low, bounds.p_high)) - Fraction(result.grid_distance)
     assert exact * (1 - Fraction(1, 10**12)) < Fraction(result.radius) < exact
@@ -72,12 +72,15 @@ def test_same_question_same_answer_other_question_other_noise():
         smoothed.certify(point(), samples=500, seed=2),
         smoothed.certify(point(101), samples=500, seed=1),
         smoothed.certify(point(), samples=501, seed=1),
-        smoothed.certify(point(), samples=500, seed=1, alpha="1/10"),
+        smoothed.certify(point(), samples=500, seed=1, mode="fixed"),
         smoothed.certify(point(), samples=500, seed=1, bound="one-class"),
         Smoothed(sign, NOISE, 2, model="n").certify(point(), samples=500, seed=1),
         Smoothed(sign, Gaussian("1/4"), 2, model="m").certify(point(), samples=500, seed=1),
     ]
     assert len({first.seed, *(other.seed for other in others)}) == 8
+    # the same votes, read at another level or with another aim
+    same = [{"alpha": "1/10"}, {"mode": "grid"}, {"mode": "target", "size": "1/9"}]
+    assert {smoothed.certify(point(), samples=500, seed=1, **asked).seed for asked in same} == {first.seed}
 
 
 def test_seed_fields_do_not_run_together():
@@ -113,7 +116,7 @@ def test_one_nan_in_ten_thousand_is_enough_to_abstain():
 
 def test_all_nan_is_nobody_s_vote():
     result = Smoothed(lambda z: torch.full((len(z), 3), torch.nan), NOISE, 3).certify(point(), samples=500)
-    assert result.abstained and result.counts == (0, 0, 0) and result.invalid == 600
+    assert result.abstained and result.counts == (0, 0, 0) and result.invalid == 150
     prediction = Smoothed(lambda z: torch.full((len(z), 3), torch.nan), NOISE, 3).predict(point())
     assert prediction.label is ABSTAIN
 

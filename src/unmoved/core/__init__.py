@@ -1,9 +1,10 @@
 """The vocabulary of `unmoved`: numpy and the standard library only."""
 
 from unmoved.core.budget import Budget
-from unmoved.core.certificate import Certificate, Check, Counts, DualTree, Evidence, Finding, Witness
+from unmoved.core.certificate import Certificate, Check, Classes, Counts, DualTree, Evidence, Finding, Witness
 from unmoved.core.errors import IntegrityError, LoadError, UnmovedError, UnsupportedError, UsageError
-from unmoved.core.method import Method
+from unmoved.core.method import Method, Resumable
+from unmoved.core.notes import NoNotes, Notes
 from unmoved.core.problem import Model, Problem
 from unmoved.core.property import Disjunct, LinearProperty, Property, SameClass
 from unmoved.core.rounding import decimal_down, decimal_up, float_down, float_up, rational
@@ -14,6 +15,7 @@ __all__ = [
     "Budget",
     "Certificate",
     "Check",
+    "Classes",
     "Code",
     "Counts",
     "Disjunct",
@@ -26,10 +28,13 @@ __all__ = [
     "LoadError",
     "Method",
     "Model",
+    "NoNotes",
+    "Notes",
     "Problem",
     "Property",
     "Reason",
     "Region",
+    "Resumable",
     "SameClass",
     "Threat",
     "UnmovedError",

@@ -31,8 +31,25 @@ class DualTree:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """The class of every copy that was counted, bound by `root` (hex; `unmoved.smooth.merkle`), `bits` each, 8 or 16.
+
+    `packed`: the classes in order, little-endian, as a zlib stream; None where only the root is kept.
+    """
+
+    root: str
+    bits: int
+    packed: bytes | None
+
+
+@dataclass(frozen=True)
 class Counts:
-    """Evidence of a smoothing certificate: the vote counts and everything needed to recompute the radius."""
+    """Evidence of a smoothing certificate: the vote counts and everything needed to recompute the radius.
+
+    `counts` are of the first `samples` copies: those of look `at` of a schedule that was fixed beforehand, look k being
+    at `sizes[k]` copies and spending `shares[k]` of alpha. No sizes: one look, at `samples`, with all of alpha.
+    `number` is the user's seed, from which `seed` was derived together with what was asked (None: not said).
+    """
 
     sigma: Fraction
     grid: int
@@ -45,6 +62,11 @@ class Counts:
     alpha: Fraction
     seed: str
     sampler: str
+    sizes: tuple[int, ...] = ()
+    shares: tuple[Fraction, ...] = ()
+    at: int = 0
+    classes: Classes | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding
+from unmoved.core.notes import Notes
 from unmoved.core.problem import Problem
 
 
@@ -33,3 +34,11 @@ class Method(ABC):
         The same problems, settings and seed give the same findings. An operator without a rule is a finding
         UNKNOWN(unsupported: X), not an exception; a spent budget is UNKNOWN(timeout).
         """
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A method that can take up work left in the middle of a problem, after a kill."""
+
+    def resuming(self, notes: Notes) -> Method:
+        """Return the same method, which keeps its unfinished work in `notes`: the same findings, bit for bit."""

@@ -11,7 +11,9 @@ from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.refine import Cascade, IntervalMethod, LinearMethod
 from unmoved.smooth import Gaussian
 from unmoved.smooth.attack import SmoothedAttackMethod
+from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.statistics import COHEN, Family, Plan
 from unmoved.threats import L2
 
 METHODS: dict[str, Callable[[], Method]] = {
@@ -23,12 +25,21 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 @dataclass(frozen=True)
 class Sampling:
-    """How smoothing samples: sigma (in the units of the input), samples an input, failure probability alpha, grid."""
+    """How smoothing samples: sigma (in the units of the input), samples an input, failure probability alpha, grid.
+
+    `samples` None: 10,000, and 100,000 with `cohen`, the published setting: one look, one-class bound. `mode`: see
+    `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"): alpha is that of a claim about all `inputs`.
+    """
 
     sigma: object = None
-    samples: int = 10_000
+    samples: int | None = None
     alpha: object = "0.001"
     grid: int = 255
+    mode: str | None = None
+    cohen: bool = False
+    label_known: bool = False
+    family: str | None = None
+    inputs: int = 1
 
 
 def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, str]:
@@ -47,13 +58,27 @@ def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, s
     return METHODS[name](), "f"
 
 
-def _smoothing(threat: Threat, sampling: Sampling) -> SmoothingMethod:
+def _smoothing(threat: Threat, sampling: Sampling) -> Method:
     noise = _noise(threat, sampling)
     alpha = _alpha(sampling.alpha)
-    method = SmoothingMethod(noise, samples=sampling.samples, alpha=alpha)
+    family = None if sampling.family is None else Family(sampling.family, sampling.inputs, alpha)
+    if sampling.cohen and sampling.mode not in (None, "fixed"):
+        raise UsageError("mode", sampling.mode, "no mode with --cohen, which has a fixed number of samples")
+    holm = family is not None and family.kind == "holm"
+    mode = sampling.mode or ("fixed" if sampling.cohen else "target" if holm else "radius")
+    usual = COHEN.samples if sampling.cohen else Plan.samples
+    method = SmoothingMethod(
+        noise,
+        samples=usual if sampling.samples is None else sampling.samples,
+        alpha=alpha,
+        bound=COHEN.bound if sampling.cohen else Plan.bound,
+        mode=mode,
+        label_known=sampling.label_known,
+        family=family,
+    )
     assert threat.size is not None
     method.refuse_impossible(threat.size)
-    return method
+    return HolmMethod(method) if holm else method
 
 
 def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: int = 3) -> tuple[Method, str]:
@@ -62,7 +87,9 @@ def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: 
         return PgdMethod((Pgd(steps=1, restarts=1, targets=0, step=1.0), Pgd(steps=steps, restarts=restarts))), "f"
     noise = _noise(threat, sampling)
     descent = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
-    return SmoothedAttackMethod(noise, samples=sampling.samples, alpha=_alpha(sampling.alpha), descent=descent), "g"
+    return SmoothedAttackMethod(
+        noise, samples=sampling.samples or 1000, alpha=_alpha(sampling.alpha), descent=descent
+    ), "g"
 
 
 def _noise(threat: Threat, sampling: Sampling) -> Gaussian:

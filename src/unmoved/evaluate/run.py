@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from unmoved.certifier import certify_all
-from unmoved.core import Budget, Certificate, Method, Problem, SameClass, Threat, UsageError, Verdict
+from unmoved.core import Budget, Certificate, Method, Problem, Resumable, SameClass, Threat, UsageError, Verdict
 from unmoved.core.threat import AnyFloats
+from unmoved.evaluate.notes import StoreNotes
 from unmoved.ir import Network
 from unmoved.record import Row, Run
 from unmoved.record import digest as sha256
@@ -72,7 +73,8 @@ def dataset(network: Network, x: object, y: object, name: str = "data") -> Datas
 class Job:
     """What is asked of a data set: by which method, against which threat, with which seed.
 
-    `kind` is "certify" or "attack"; `function` "f" or "g". `seconds` bounds the time of one chunk of inputs.
+    `kind` is "certify" or "attack"; `function` "f" or "g". `seconds` bounds the time of one chunk of inputs. Inside an
+    input, work is noted about every `note_every` seconds, where the method can take it up again.
     """
 
     network: Network
@@ -85,6 +87,7 @@ class Job:
     unchecked: bool = False
     model_name: str = "model"
     seconds: float = field(default=float("inf"))
+    note_every: float = 2.0
 
     @property
     def run(self) -> Run:
@@ -131,10 +134,27 @@ def execute(job: Job, store: Store, *, limit: int | None = None, progress: Progr
         progress(total - len(todo), total, ())
     size = job.method.chunk
     for start in range(0, len(todo), size):
-        fresh = _chunk(job, run, store, todo[start : start + size])
+        before = total - len(todo) + start
+        method = _noting(job, run, store, _teller(progress, before, total))
+        fresh = _chunk(replace(job, method=method), run, store, todo[start : start + size])
         if progress:
             progress(total - len(todo) + min(start + size, len(todo)), total, fresh)
     return [row for row in rows(store, run) if row.index < total]
+
+
+def _teller(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        if progress:
+            progress(before + done, total, ())
+
+    return tell
+
+
+def _noting(job: Job, run: Run, store: Store, tell: Callable[[int], None]) -> Method:
+    """Return the job's method, with a notebook in the store if it can use one."""
+    if not isinstance(job.method, Resumable):
+        return job.method
+    return job.method.resuming(StoreNotes(store, run, job.note_every, tell))
 
 
 def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row]:

@@ -133,13 +133,16 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
                 "offset": "0",
                 "on_grid": votes.on_grid,
                 "bound": votes.bound,
+                "looks": _looks(votes),
                 "samples": votes.samples,
                 "selection_samples": votes.selection_samples,
                 "counts": list(votes.counts),
                 "top": votes.top,
                 "alpha": str(votes.alpha),
                 "seed": votes.seed,
+                "number": None if votes.number is None else int(votes.number),
                 "sampler": votes.sampler,
+                "classes": _classes(votes, tensors),
             }
         case Witness() as witness:
             tensors |= {"witness": witness.point, "witness_output": witness.runtime_output}
@@ -147,6 +150,21 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
             return {"kind": "witness", "tensor": "witness", "runtime": runtime}
         case None:
             raise UsageError("finding", finding.verdict, "a finding with evidence")
+
+
+def _looks(votes: Counts) -> Json:
+    sizes, shares = votes.sizes or (votes.samples,), votes.shares or (Fraction(1),)
+    return {"sizes": list(sizes), "shares": [str(share) for share in shares], "at": votes.at}
+
+
+def _classes(votes: Counts, tensors: Tensors) -> Json | None:
+    if votes.classes is None:
+        return None
+    named = None
+    if votes.classes.packed is not None:
+        named = "classes"
+        tensors[named] = np.frombuffer(votes.classes.packed, np.uint8)
+    return {"root": votes.classes.root, "bits": votes.classes.bits, "tensor": named}
 
 
 def _choices(proof: DualTree) -> Tensors:

@@ -122,7 +122,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
     if view.function != "g" or not view.certify:
         return []
     rows = view.certify[0].rows
-    spent = sum(int(r.details.get("samples", 0)) + int(r.details.get("n0", 0)) for r in rows)
+    spent = sum(int(r.details.get("drawn", r.details.get("samples", 0))) + int(r.details.get("n0", 0)) for r in rows)
     summary = summarise(rows)
     copies = f"{words.count(spent)} noisy copies in all"
     return [("spent", f"{copies}; {summary.abstained} of {summary.total} inputs abstained")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -20,19 +20,24 @@ from unmoved.core import (
     Guarantee,
     Method,
     Model,
+    NoNotes,
+    Notes,
     Problem,
     Reason,
     SameClass,
     UsageError,
     Verdict,
+    decimal_down,
 )
 from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
 from unmoved.loaders.runtime import Runtime
 from unmoved.smooth.gaussian import Gaussian
+from unmoved.smooth.results import SmoothedResult
 from unmoved.smooth.sampling import Classify, same_at_every_position
-from unmoved.smooth.smoothed import Smoothed, SmoothedResult
-from unmoved.smooth.statistics import MAX_RATIO, samples_needed
+from unmoved.smooth.session import DEADLINE, Session
+from unmoved.smooth.smoothed import Smoothed
+from unmoved.smooth.statistics import ALPHA, Family, Plan, Rule
 from unmoved.threats import L2
 
 
@@ -41,15 +46,22 @@ class SmoothingMethod(Method):
     """Certifies that g keeps the label within an L2 radius, with probability >= 1 - alpha over the sampling, an input.
 
     The class and the radius are certified as in `Smoothed.certify`; CERTIFIED means that the certified class is the
-    asked label and the radius at least the threat's eps (L2 only; `l2:0` asks for whatever radius there is).
+    asked label and the radius at least the threat's eps (L2 only; `l2:0` asks for whatever radius there is). `mode`:
+    see `unmoved.smooth.statistics.MODES`; target means the threat's eps, grid the multiples of `step`. `label_known`:
+    inputs whose first guess is wrong are skipped. `family`: the whole data set's claim; alpha is then the family's.
     """
 
     noise: Gaussian
     samples: int = 10_000
-    alpha: Fraction = Fraction(1, 1000)
+    alpha: Fraction = ALPHA
     selection_samples: int = 100
     bound: str = "two-class"
     batch: int = field(default=500)
+    mode: str = "radius"
+    step: Fraction = Fraction(1, 4)
+    label_known: bool = False
+    family: Family | None = None
+    notes: Notes = field(default_factory=NoNotes, compare=False, repr=False)
     chunk: ClassVar[int] = 1
 
     @property
@@ -58,61 +70,135 @@ class SmoothingMethod(Method):
         return "smoothing"
 
     def settings(self) -> dict[str, str]:
-        """Noise, samples, alpha, bound and the batch size (logits may depend on it in the last bit)."""
-        return {
-            "noise": "gaussian-grid",
-            "sigma": str(self.noise.sigma),
-            "grid": str(self.noise.grid),
-            "samples": str(self.samples),
-            "selection_samples": str(self.selection_samples),
-            "alpha": str(self.alpha),
-            "bound": self.bound,
-            "batch": str(self.batch),
-        }
+        """Noise, plan, family and the batch size (logits may depend on it in the last bit)."""
+        family = {} if self.family is None else {"family": self.family.kind, "inputs": str(self.family.inputs)}
+        grid = {"step": str(self.step)} if self.mode == "grid" else {}
+        return (
+            family
+            | grid
+            | {
+                "noise": "gaussian-grid",
+                "sigma": str(self.noise.sigma),
+                "grid": str(self.noise.grid),
+                "samples": str(self.samples),
+                "selection_samples": str(self.selection_samples),
+                "alpha": str(self.alpha),
+                "bound": self.bound,
+                "mode": self.mode,
+                "label_known": "yes" if self.label_known else "no",
+                "batch": str(self.batch),
+            }
+        )
+
+    def plan(self, eps: Fraction) -> Plan:
+        """Return the plan of one input for a threat of size `eps`."""
+        alpha = self.alpha if self.family is None else self.family.each
+        size = eps if self.mode == "target" else self.step
+        return Plan(self.samples, self.selection_samples, alpha, self.bound, self.mode, size)
+
+    def resuming(self, notes: Notes) -> SmoothingMethod:
+        """Return the method with a place for unfinished work."""
+        return replace(self, notes=notes)
 
     def refuse_impossible(self, eps: Fraction) -> None:
         """Raise UsageError, naming the samples that would do, when not even a unanimous vote could certify `eps`."""
-        if isinstance(self.samples, bool) or self.samples < 1:
-            raise UsageError("samples", self.samples, "an integer >= 1")
-        sigma = float(self.noise.sigma)
-        if float(eps) / sigma > MAX_RATIO:
-            expected = f"an eps of at most {MAX_RATIO * sigma:g} with sigma {sigma:g}: no sample could certify more"
+        rule = Rule(self.plan(eps), self.plan(eps).alpha, self.noise.radius)
+        if rule.reaches(eps):
+            return
+        needed = rule.samples_needed(eps)
+        if needed is None:
+            sigma = f"{float(self.noise.sigma):g}"
+            expected = f"a smaller eps, or a larger sigma than {sigma}: no affordable sample could certify more"
             raise UsageError("threat", f"l2:{float(eps):g}", expected)
-        wanted = samples_needed(self.alpha, float(eps) / sigma, self.bound)
-        if self.samples < wanted:
-            what = f"an L2 radius of {float(eps):g}" if eps else "anything"
-            expected = f"at least {wanted} at alpha {float(self.alpha):g}: fewer could never certify {what}"
-            raise UsageError("samples", self.samples, expected)
+        what = f"an L2 radius of {float(eps):g}" if eps else "anything"
+        expected = f"at least {needed} at alpha {float(rule.alpha):g}: fewer could never certify {what}"
+        raise UsageError("samples", self.samples, expected)
 
     def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
-        """Return one finding a problem; what the budget leaves no time for is UNKNOWN(timeout)."""
-        return [self._decide(problem, budget, seed) for problem in problems]
+        """Return one finding a problem; what the budget leaves no time for is UNKNOWN(timeout).
 
-    def _decide(self, problem: Problem, budget: Budget, seed: int) -> Finding:
-        if budget.spent:
-            return Finding(Verdict.UNKNOWN, self.name, reason=Reason(Code.TIMEOUT))
+        A problem that the budget cuts short has the best radius until then, if any is proved.
+        """
+        findings = []
+        for problem in problems:
+            if budget.spent:
+                findings.append(Finding(Verdict.UNKNOWN, self.name, reason=Reason(Code.TIMEOUT)))
+                continue
+            session = self.session(problem, budget, seed)
+            findings.append(self.finding(session.result(), problem))
+            self.notes.moved(len(findings))
+        return findings
+
+    def session(self, problem: Problem, budget: Budget, seed: int) -> Session:
+        """Return the problem's session; UsageError for a threat or a property that smoothing says nothing about."""
         if not isinstance(problem.threat, L2) or problem.threat.clip is not None:
             raise UsageError("threat", problem.threat.name, "an L2 threat without a clip range, as smoothing proves")
         if not isinstance(problem.prop, SameClass):
             raise UsageError("property", problem.prop, "SameClass, as smoothing proves")
-        classify = classifier(problem.model)
-        smoothed = Smoothed(classify, self.noise, problem.model.outputs, batch=self.batch, model=problem.model.digest)
-        x = problem.x.astype(np.float32)
-        if (x != problem.x).any():
-            raise UsageError("x", "float64 values between float32 numbers", "values that float32 holds exactly")
-        if not _same_everywhere(problem.model, self.batch):
-            detail = "the model's outputs depend on the place in the batch, so it is no function of the input alone"
-            return Finding(Verdict.UNKNOWN, self.name, reason=Reason(Code.UNPROVED, detail, "a batch of 1 may do"))
-        result = smoothed.certify(
-            x,
-            selection_samples=self.selection_samples,
-            samples=self.samples,
-            alpha=self.alpha,
-            seed=seed,
-            bound=self.bound,
+        classify, model = classifier(problem.model), problem.model
+        smoothed = Smoothed(classify, self.noise, model.outputs, batch=self.batch, model=model.digest)
+        label = problem.prop.label if self.label_known else None
+        x, plan = problem.x.astype(np.float32), self.plan(problem.threat.eps)
+        return smoothed.session(x, plan, seed=seed, label=label, budget=budget, notes=self.notes)
+
+    def finding(self, result: SmoothedResult, problem: Problem) -> Finding:
+        """Return what a session's result says of the problem."""
+        verdict, reason = self.verdict(result, problem)
+        proved = verdict is Verdict.CERTIFIED
+        return Finding(
+            verdict,
+            self.name,
+            evidence=result.evidence if proved else None,
+            reason=reason,
+            guarantee=Guarantee("g", result.alpha),
+            radius=Fraction(result.radius_text) if proved else None,
+            margin=result.p_low - result.p_high if proved else None,
+            prediction=result.label,
+            seconds=result.seconds,
+            details=self._details(result) | {"f_prediction": _answer(problem)},
         )
-        details = _details(result) | {"f_prediction": int(np.argmax(Runtime(problem.model.source).run(x[None])[0]))}
-        return _finding(self.name, result, problem, details)
+
+    def verdict(self, result: SmoothedResult, problem: Problem) -> tuple[Verdict, Reason | None]:
+        """Return whether the result certifies the problem, or why not."""
+        assert isinstance(problem.prop, SameClass) and problem.threat.size is not None
+        if result.abstained:
+            code = Code.TIMEOUT if result.stop == DEADLINE else Code.ABSTAINED
+            return Verdict.UNKNOWN, Reason(code, result.reason)
+        if result.label != problem.prop.label:
+            said = f"g answers class {result.label}, not {problem.prop.label}"
+            return Verdict.UNKNOWN, Reason(Code.UNPROVED, said)
+        if Fraction(result.radius_text) < problem.threat.size:
+            short = f"the radius {decimal_down(result.radius, 4)} is below {problem.threat.name}"
+            return Verdict.UNKNOWN, Reason(Code.UNPROVED, short, "more samples may give more")
+        return Verdict.CERTIFIED, None
+
+    def _details(self, result: SmoothedResult) -> dict[str, Any]:
+        family = None
+        if self.family is not None:
+            alpha, kind = str(self.family.alpha), self.family.kind
+            family = {"kind": kind, "inputs": self.family.inputs, "alpha": alpha, "says": self.family.says()}
+        return {
+            "p_low": result.p_low,
+            "p_high": result.p_high,
+            "counts": list(result.counts),
+            "selection_counts": list(result.selection_counts),
+            "top": result.top,
+            "samples": result.samples,
+            "drawn": result.drawn,
+            "n0": result.selection_samples,
+            "stop": result.stop,
+            "sigma": str(result.sigma),
+            "alpha": str(result.alpha),
+            "family": family,
+            "invalid": result.invalid,
+            "sample_radius": result.radius if math.isfinite(result.radius) else None,
+            "on_grid": result.on_grid,
+        }
+
+
+def _answer(problem: Problem) -> int:
+    """Return f's own class at x."""
+    return int(np.argmax(Runtime(problem.model.source).run(problem.x.astype(np.float32)[None])[0]))
 
 
 @lru_cache(maxsize=4)
@@ -133,43 +219,3 @@ def _same_everywhere(network: Model, batch: int) -> bool:
     """Try once a model and batch size, on a fixed input, whether outputs depend on the place in the batch."""
     row = torch.linspace(0, 1, math.prod(network.input_shape)).reshape(network.input_shape)
     return same_at_every_position(classifier(network), row, batch)
-
-
-def _finding(name: str, result: SmoothedResult, problem: Problem, details: dict[str, Any]) -> Finding:
-    asked, radius = problem.prop, Fraction(result.radius_text)
-    assert isinstance(asked, SameClass) and problem.threat.size is not None
-    common: dict[str, Any] = {
-        "method": name,
-        "guarantee": Guarantee("g", result.alpha),
-        "prediction": result.label,
-        "seconds": result.seconds,
-        "details": details,
-    }
-    if result.abstained:
-        return Finding(Verdict.UNKNOWN, reason=Reason(Code.ABSTAINED, result.reason), **common)
-    if result.label != asked.label:
-        reason = Reason(Code.UNPROVED, f"g answers class {result.label}, not {asked.label}")
-        return Finding(Verdict.UNKNOWN, reason=reason, **common)
-    if radius < problem.threat.size:
-        short = f"the radius {result.radius:.4g} is below {problem.threat.name}"
-        reason = Reason(Code.UNPROVED, short, "more samples may give more")
-        return Finding(Verdict.UNKNOWN, reason=reason, **common)
-    margin = result.p_low - result.p_high
-    return Finding(Verdict.CERTIFIED, evidence=result.evidence, radius=radius, margin=margin, **common)
-
-
-def _details(result: SmoothedResult) -> dict[str, Any]:
-    return {
-        "p_low": result.p_low,
-        "p_high": result.p_high,
-        "counts": list(result.counts),
-        "selection_counts": list(result.selection_counts),
-        "top": result.top,
-        "samples": result.samples,
-        "n0": result.selection_samples,
-        "sigma": str(result.sigma),
-        "alpha": str(result.alpha),
-        "invalid": result.invalid,
-        "sample_radius": result.radius if math.isfinite(result.radius) else None,
-        "on_grid": result.on_grid,
-    }

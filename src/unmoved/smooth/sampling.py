@@ -8,7 +8,7 @@ in another order at the edge of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ from unmoved.smooth.seeds import Stream
 
 Classify = Callable[[torch.Tensor], Any]
 """(B, *shape) float32 tensor -> logits (B, classes), floating, or labels (B,), integers."""
+
+Piece = tuple[Stream, range]
+"""Copies of one stream, by number (step 1)."""
+
+Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -70,26 +75,38 @@ class VoteCounter:
         To resume after a kill: the last Votes that `after_batch` got, and range(votes.seen, n); the same total, bit for
         bit, comes out. Any split of a range into ranges may be counted apart and added. Holds one batch of inputs.
         """
-        if samples.step != 1:
-            raise UsageError("samples", samples, "a range with step 1")
         tally = np.zeros(self.classes + 1, dtype=np.int64)
         if start is not None:
             if len(start.counts) != self.classes:
                 raise UsageError("start", start, f"counts of {self.classes} classes")
             tally[:] = (*start.counts, start.invalid)
-        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
-        view = rows.numpy()
-        for first in range(samples.start, samples.stop, self.batch):
-            number = min(self.batch, samples.stop - first)
-            self.noise.sample(point, view[:number], stream=stream, first=first)
-            view[number:] = view[0]
-            votes = self._votes(rows)[:number]
-            tally += np.bincount(votes, minlength=self.classes + 1)
+        for labels in self.ballots(point, ((stream, samples),)):
+            tally += np.bincount(labels, minlength=self.classes + 1)
             if after_batch is not None:
                 after_batch(_votes(tally))
         return _votes(tally)
 
-    def _votes(self, rows: torch.Tensor) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def ballots(self, point: GridPoint, pieces: Sequence[Piece], *, skip: int = 0) -> Iterator[Labels]:
+        """Yield the class of each copy of the pieces laid end to end, `batch` copies at a time, after the first `skip`.
+
+        `classes` stands for a copy on which f gave a NaN or an infinity. A batch may hold copies of several pieces. f
+        runs only when the next batch is asked for. Holds one batch of inputs.
+        """
+        for _, samples in pieces:
+            if samples.step != 1:
+                raise UsageError("samples", samples, "a range with step 1")
+        total = sum(len(samples) for _, samples in pieces)
+        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
+        view = rows.numpy()
+        for start in range(skip, total, self.batch):
+            number = 0
+            for stream, samples in _between(pieces, start, min(start + self.batch, total)):
+                self.noise.sample(point, view[number : number + len(samples)], stream=stream, first=samples.start)
+                number += len(samples)
+            view[number:] = view[0]
+            yield self._votes(rows)[:number]
+
+    def _votes(self, rows: torch.Tensor) -> Labels:
         """Return the class of each row, int64 (B,); `classes` stands for a row with a NaN or an infinity."""
         output = evaluate(self.classify, rows)
         if output.ndim == 1 and len(output) == len(rows) and not output.is_floating_point():
@@ -104,7 +121,17 @@ class VoteCounter:
         return np.asarray(labels.cpu().numpy())
 
 
-def _votes(tally: np.ndarray[Any, np.dtype[np.int64]]) -> Votes:
+def _between(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Piece]:
+    """Yield what lies at the places `start` to `stop` of the pieces laid end to end."""
+    place = 0
+    for stream, samples in pieces:
+        part = samples[max(0, start - place) : max(0, stop - place)]
+        if part:
+            yield stream, part
+        place += len(samples)
+
+
+def _votes(tally: Labels) -> Votes:
     *counts, invalid = tally.tolist()
     return Votes(tuple(counts), invalid)
 

@@ -14,7 +14,8 @@ from unmoved.record import digest
 class Entry:
     """Bytes under a kind and a name; the name is the sha256 of the bytes, with an optional prefix `.../` before it.
 
-    Kinds in use: model, input, manifest, payload, run (names are digests) and row (`<run>/<index>/<digest>`).
+    Kinds in use: model, input, manifest, payload, run (names are digests), row (`<run>/<index>/<digest>`) and progress
+    (`<run>/<key>/<digest>`: work inside an input, see `unmoved.core.notes`).
     """
 
     kind: str

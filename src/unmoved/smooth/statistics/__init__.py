@@ -17,10 +17,10 @@ from unmoved.smooth.statistics.bounds import (
     samples_needed,
     two_class,
 )
-from unmoved.smooth.statistics.family import FAMILIES, Family, holm_levels
+from unmoved.smooth.statistics.family import FAMILIES, Family, step_down
 from unmoved.smooth.statistics.looks import LOOKS, Looks, geometric, single
 from unmoved.smooth.statistics.plan import ALPHA, COHEN, MODES, Plan
-from unmoved.smooth.statistics.rule import Rule, Standing
+from unmoved.smooth.statistics.rule import MOST_SAMPLES, Rule, Standing
 from unmoved.smooth.statistics.spot import most_wrong, supported
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "MARGIN",
     "MAX_RATIO",
     "MODES",
+    "MOST_SAMPLES",
     "Bounds",
     "Family",
     "Looks",
@@ -44,7 +45,6 @@ __all__ = [
     "clopper_pearson_low",
     "gaussian_radius",
     "geometric",
-    "holm_levels",
     "largest_radius",
     "most_wrong",
     "one_class",
@@ -52,6 +52,7 @@ __all__ = [
     "quantile_low",
     "samples_needed",
     "single",
+    "step_down",
     "supported",
     "two_class",
 ]

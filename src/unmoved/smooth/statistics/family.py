@@ -4,17 +4,14 @@ Alpha is per input otherwise: of m certificates alpha m may be expected to be wr
 m inputs at once, both valid whatever the dependence between inputs:
 
 * Bonferroni: each input is asked at alpha / m. Then all radii hold together, as they stand.
-* Holm (Scandinavian Journal of Statistics 1979): for one size eps fixed beforehand, the same for all. Sort the inputs
-  by p-value; the j-th (j = 0, 1, ...) is certified while its p-value is <= alpha / (m - j). It never certifies fewer
-  than Bonferroni at eps, but it proves eps and no more: not the larger radii.
-
-The p-value of an input is the least alpha at which its looks prove eps: min over looks of the look's own p-value over
-its share. P(p <= u) <= u for a wrong claim, because the shares add up to one.
+* Holm (Scandinavian Journal of Statistics 1979): for one size eps fixed beforehand, the same for all. What Bonferroni
+  certifies is certified, and leaves its share of alpha to the others: with j certified they are asked at alpha /
+  (m - j). It never certifies fewer than Bonferroni at eps, but it proves eps and no more: not the larger radii.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,17 +45,22 @@ class Family:
         return f"with probability >= 1 - {self.alpha} all {what}, over {self.inputs} inputs ({self.kind})"
 
 
-def holm_levels(p_values: Sequence[Fraction], alpha: Fraction) -> list[Fraction | None]:
-    """Return, for each hypothesis, the level at which Holm's procedure rejects it, or None where it does not.
+def step_down(inputs: int, alpha: Fraction, proves: Callable[[int, Fraction], bool]) -> list[Fraction | None]:
+    """Return, for each input, the level at which Holm's procedure certifies it, or None where it does not.
 
-    P(any true hypothesis is rejected) <= alpha if P(p <= u) <= u for each true one, whatever their dependence. Each
-    rejected p-value is at most its level: alpha / (m - j) at the j-th step.
+    `proves(i, level)` says whether input i's claim is proved at `level`; it must stay true as the level grows, and be
+    wrong with probability <= level. Then P(any wrong claim) <= alpha, whatever the dependence. Inputs proved at
+    alpha / m are certified at that; with j of them gone the others are asked at alpha / (m - j), and so on. The same
+    inputs as in Holm's own order, one by one: those who pass a level pass the larger ones after it.
     """
-    levels: list[Fraction | None] = [None] * len(p_values)
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    for step, i in enumerate(order):
-        level = alpha / (len(p_values) - step)
-        if p_values[i] > level:
+    levels: list[Fraction | None] = [None] * inputs
+    waiting = list(range(inputs))
+    while waiting:
+        level = alpha / len(waiting)
+        passed = [i for i in waiting if proves(i, level)]
+        if not passed:
             break
-        levels[i] = level
+        for i in passed:
+            levels[i] = level
+        waiting = [i for i in waiting if levels[i] is None]
     return levels

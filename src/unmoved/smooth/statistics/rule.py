@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from unmoved.smooth.statistics.bounds import Bounds, bound_named
@@ -17,6 +17,9 @@ from unmoved.smooth.statistics.plan import Plan
 
 WIDTH = 2.5
 """Standard errors beyond the observed shares that the last look is taken to be able to show."""
+
+MOST_SAMPLES = 10**10
+"""Largest number of samples that is named as the one that would do."""
 
 TRIVIAL = Bounds(0.0, 1.0)
 
@@ -96,10 +99,26 @@ class Rule:
         ending = self.around(self.bounds((most, least, total - most - least), 0, len(self.plan.looks.sizes) - 1))
         return ending > 0 and ending >= goal
 
-    @property
-    def largest(self) -> float:
-        """The radius that a unanimous vote proves at the last look: none is larger. Zero or negative: never any."""
-        return self.around(self.bounds((self.plan.looks.last, 0), 0, len(self.plan.looks.sizes) - 1))
+    def reaches(self, goal: Fraction) -> bool:
+        """Return whether a unanimous vote proves `goal` (0: anything) at the last look; if not, no vote ever does."""
+        largest = self.around(self.bounds((self.plan.looks.last, 0), 0, len(self.plan.looks.sizes) - 1))
+        return largest > 0 and largest >= goal
+
+    def samples_needed(self, goal: Fraction) -> int | None:
+        """Return a number of samples that reaches `goal`, while one less does not; None beyond MOST_SAMPLES."""
+
+        def enough(number: int) -> bool:
+            return replace(self, plan=self.plan.but(samples=number)).reaches(goal)
+
+        low, high = 0, 1
+        while not enough(high):
+            low, high = high, 2 * high
+            if high > MOST_SAMPLES:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
 
 
 def _beyond(count: int, seen: int, width: float) -> float:
