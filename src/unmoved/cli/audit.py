@@ -165,7 +165,7 @@ def _made(inference: Inference) -> str:
     """Return in a sentence what the radii say about how they were made."""
     radii = f"{inference.distinct} distinct radii, printed with {inference.style}"
     if not inference.fits:
-        return f"{radii}: they fit no common N and alpha"
+        return f"{radii}: too few, or they fit no common N and alpha"
     best = inference.best
     if best is not None:
         return (

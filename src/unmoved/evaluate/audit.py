@@ -30,7 +30,8 @@ class Audit:
     """Everything recomputed from one log. Radii and their mean are exact rationals of the printed digits.
 
     `curve` has a point at 0 and every STEP up to the last with a certified row. `mean_radius` is the ACR.
-    `median_seconds` (of two in the middle the larger) and `seconds`, the sum, are of the column `time`. `inference` is a judgement on how the log was made.
+    `median_seconds` (of two in the middle the larger) and `seconds`, the sum, are of the column `time`. `inference` is
+    a judgement on how the log was made.
     """
 
     name: str

@@ -50,6 +50,9 @@ FIELDS = ("sigma", "samples", "alpha", "bound", "rounding")
 
 Value = float | int | str
 
+FEWEST = 4
+"""Distinct radii below which nothing is inferred."""
+
 _MISSES, _SCREEN, _PILE = 8, 24, 20.0
 _SIGMA = re.compile(
     r"(?:^|[_\-. ])(?:sigma|noise|std)[_\-=]?(\d+(?:\.\d+)?|\.\d+)|[_\-]s[_\-=]?(\d*\.\d+)", re.IGNORECASE
@@ -133,7 +136,7 @@ def infer(radii: Printed, *, name: str = "", sigma: float | None = None) -> Infe
     sigmas = {sigma: 1.0} if sigma is not None else dict(SIGMAS)
     if sigma is None and named is not None:
         sigmas[named] = sigmas.get(named, 1.0) * NAMED
-    scored = sorted(_scored(radii, sigmas), key=lambda pair: -pair[0]) if len(radii.values) else []
+    scored = sorted(_scored(radii, sigmas), key=lambda pair: -pair[0]) if len(radii.values) >= FEWEST else []
     # scores are relative to the radii's own frequencies under "none of these"
     scores = np.array([score for score, _ in scored])
     peak = float(scores.max(initial=0.0))
