@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from unmoved.core.errors import UsageError
+from unmoved.smooth import Smoothed
 from unmoved.smooth.laplace import Laplace, thresholds
 from unmoved.testing import Move, NoiseContract, law_of_integers
 
@@ -128,6 +129,14 @@ def test_off_the_grid_costs_d_over_q():
     x = np.full(4, 100 / 255, np.float32)
     lost = 4 * abs(Fraction(float(x[0])) - Fraction(100, 255))
     assert lost <= Fraction(noise.place(x).distance) <= lost * (1 + Fraction(1, 10**12))
+
+
+def test_counts_of_other_noise_are_no_evidence_of_gaussian_noise():
+    x = np.zeros(3, np.float32)
+    result = Smoothed(lambda z: (z[:, 0] > -99).long(), Laplace(1), 2).certify(x, samples=200)
+    assert result.label == 1
+    with pytest.raises(UsageError, match="gaussian-grid"):
+        _ = result.evidence
 
 
 @pytest.mark.parametrize(("lam", "grid"), [(0, 255), (-1, 255), ("x", 255), (1, 0), (1, 2.5), (100, 255)])

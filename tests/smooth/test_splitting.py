@@ -139,7 +139,8 @@ def test_off_the_grid_costs_d_steps():
         return (z[:, 0] > 10).long()
 
     on, off = (Enumerated(classify, noise, 2).certify(np.full(3, value, np.float32)) for value in (0.5, 0.52))
-    assert on.on_grid and not off.on_grid and on.steps - off.steps in (3, 4)
+    assert on.on_grid and not off.on_grid and on.radius == Fraction(on.steps, 10)
+    assert Fraction(3, 10) <= on.radius - off.radius <= Fraction(3, 10) * (1 + Fraction(1, 10**12))
 
 
 @pytest.mark.parametrize("noise", [Splitting, DerandomizedSplitting])

@@ -8,7 +8,6 @@ stays the answer as long as 2 affected(size) <= n_A - n_B - [B < A] for every B 
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,7 +53,7 @@ class FiniteNoise(Copies, Protocol):
 
 @dataclass(frozen=True)
 class EnumeratedResult:
-    """What the votes of all copies prove, for certain: g(x') = `label` for all x' within `radius` = `steps` steps.
+    """What the votes of all copies prove, for certain: g(x') = `label` for all x' within `radius`, `steps` whole steps.
 
     `radius` is exact, after what the grid costs; `margin` is the least n_A - n_B - [B < A]. `invalid`: copies on which
     f gave a NaN or an infinity; they vote for nobody.
@@ -114,12 +113,11 @@ class Enumerated:
         label = votes.counts.index(max(votes.counts))
         margin = least_margin(votes.counts, label)
         steps = largest_whole(lambda size: 2 * self.noise.affected(point, size) <= margin, 2**40)
-        lost = Fraction(point.distance) / self.noise.step
-        steps = max(0, steps - math.ceil(lost))
+        radius = max(Fraction(0), steps * self.noise.step - Fraction(point.distance))
         return EnumeratedResult(
             label=label,
-            radius=steps * self.noise.step,
-            steps=steps,
+            radius=radius,
+            steps=int(radius / self.noise.step),
             margin=margin,
             counts=votes.counts,
             invalid=votes.invalid,

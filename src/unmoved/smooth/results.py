@@ -106,6 +106,9 @@ class SmoothedResult:
         """
         if self.at is None or self.top is None:
             raise UsageError("result", self.reason, "one that proves a radius")
+        if self.noise != "gaussian-grid":
+            # a Counts says Gaussian noise and L2: with another law the same counts would prove another claim
+            raise UsageError("noise", self.noise, "gaussian-grid, the only noise that the format has words for")
         return Counts(
             sigma=self.sigma,
             grid=self.grid,
