@@ -160,11 +160,17 @@ def processor():
 
 
 def commit():
-    command = ["git", "rev-parse", "HEAD"]
+    head = git("rev-parse", "HEAD")
+    return "unknown" if head is None else head + ("+changes" if git("status", "--porcelain", "-uno") else "")
+
+
+def git(*arguments):
     try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return None
     return found.stdout.strip()
 
 

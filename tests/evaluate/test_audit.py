@@ -82,6 +82,13 @@ def test_radii_at_random_settle_nothing(tmp_path):
     assert kinds(found) == ["size-unknown"]
 
 
+@pytest.mark.parametrize(("n", "alpha", "sigma"), [(30_000, 0.001, 0.5), (100_000, 0.003, 0.5), (100_000, 0.001, 0.37)])
+def test_an_uncommon_setting_is_not_taken_for_a_common_one(tmp_path, n, alpha, sigma):
+    radii = exact_radii(votes(300, n), n, alpha, sigma)
+    found = audit(read_log(synthetic(tmp_path / "log.tsv", radii, lambda r: f"{r:.4f}")))
+    assert found.inference.best is None and kinds(found, "serious", "minor") == []
+
+
 def test_two_class_radii_are_recognised(tmp_path):
     n, alpha, sigma, rng = 1000, 0.001, 0.25, np.random.default_rng(5)
     k = votes(400, n)
