@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unmoved.cli import console
+from unmoved.cli.command import Command, complaint
 from unmoved.core import UnmovedError
+
+INPUT, SMOOTHING, KEPT = "Model and data", "Smoothing", "Results"
+"""Panels of --help."""
 
 app = typer.Typer(
     name="unmoved",
@@ -28,35 +33,49 @@ ModelArg = Annotated[
         metavar="MODEL", help="An .onnx file, or package.module:factory (a function that returns a torch module)."
     ),
 ]
-DataOpt = Annotated[Path, typer.Option("--data", help="An .npz file with inputs x (n, ...) and integer labels y (n).")]
-XName = Annotated[str, typer.Option("--x-name", help="Name of the inputs in the npz file.")]
-YName = Annotated[str, typer.Option("--y-name", help="Name of the labels in the npz file.")]
-Weights = Annotated[Path | None, typer.Option(help="A .safetensors file for the factory's module.")]
+DataOpt = Annotated[
+    Path, typer.Option(help="An .npz file with inputs x (n, ...) and integer labels y (n).", rich_help_panel=INPUT)
+]
+XName = Annotated[str, typer.Option(help="Name of the inputs in the npz file.", rich_help_panel=INPUT)]
+YName = Annotated[str, typer.Option(help="Name of the labels in the npz file.", rich_help_panel=INPUT)]
+Weights = Annotated[
+    Path | None, typer.Option(help="A .safetensors file for the factory's module.", rich_help_panel=INPUT)
+]
+Limit = Annotated[int | None, typer.Option(help="Only the first K inputs.", metavar="K", rich_help_panel=INPUT)]
 ThreatOpt = Annotated[
     str,
-    typer.Option(
-        "--threat",
-        help="What the adversary may do: linf:8/255, l2:0.5 or l1:2, in the units of x. l2:0: any radius.",
-    ),
+    typer.Option(help="What the adversary may do: linf:8/255, l2:0.5 or l1:2, in the units of x. l2:0: any radius."),
 ]
 Clip = Annotated[
     str | None, typer.Option(help="Range that every input element keeps, such as 0,1 for images. Default: no range.")
 ]
-Sigma = Annotated[str | None, typer.Option(help="Smoothing: standard deviation of the noise, in the units of x.")]
-Samples = Annotated[int, typer.Option(help="Smoothing: noisy copies an input.")]
-Alpha = Annotated[str, typer.Option(help="Smoothing: probability, an input, that the certificate is wrong.")]
-Grid = Annotated[int, typer.Option(help="Smoothing: x lies on multiples of 1/grid (255 for 8-bit images in [0, 1]).")]
-Limit = Annotated[int | None, typer.Option(help="Only the first K inputs.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Seconds = Annotated[float | None, typer.Option(help="Wall time for each batch of inputs; then UNKNOWN(timeout).")]
-StoreOpt = Annotated[
-    str | None, typer.Option("--store", help="Store: a path or sqlite:///PATH. Default: store.sqlite in --out.")
+Sigma = Annotated[
+    str | None, typer.Option(help="Standard deviation of the noise, in the units of x.", rich_help_panel=SMOOTHING)
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the ledger, the certificates, the model and the store.")]
-Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, for machines.")]
+Samples = Annotated[int, typer.Option(help="Noisy copies of each input.", rich_help_panel=SMOOTHING)]
+Alpha = Annotated[
+    str, typer.Option(help="Probability that a certificate is wrong, for each input.", rich_help_panel=SMOOTHING)
+]
+Grid = Annotated[
+    int,
+    typer.Option(help="x lies on multiples of 1/grid (255: 8-bit images in [0, 1]).", rich_help_panel=SMOOTHING),
+]
+StoreOpt = Annotated[
+    str | None,
+    typer.Option(help="A path or sqlite:///PATH. Default: store.sqlite in --out.", rich_help_panel=KEPT),
+]
+Out = Annotated[
+    Path,
+    typer.Option(help="Folder for the ledger, the certificates, the model and the store.", rich_help_panel=KEPT),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write the result as JSON to stdout, for machines.", rich_help_panel=KEPT)
+]
 
 
-@app.command()
+@app.command(cls=Command)
 def certify(
     model: ModelArg,
     data: DataOpt,
@@ -69,7 +88,7 @@ def certify(
     grid: Grid = 255,
     limit: Limit = None,
     require: Annotated[
-        str | None, typer.Option(help='Exit with 1 unless this holds, such as "certified>=0.8".')
+        str | None, typer.Option(help='Exit with 1 unless this holds, such as "certified>=0.8".', rich_help_panel=KEPT)
     ] = None,
     weights: Weights = None,
     x_name: XName = "x",
@@ -82,7 +101,10 @@ def certify(
         bool, typer.Option("--unchecked", help="Let claims through that the checker cannot check yet, marked so.")
     ] = False,
     tsv: Annotated[
-        Path | None, typer.Option(help="Smoothing: also write the field's log, idx label predict radius correct time.")
+        Path | None,
+        typer.Option(
+            help="Also write the field's log: idx label predict radius correct time.", rich_help_panel=SMOOTHING
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -115,7 +137,7 @@ def certify(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def attack(
     model: ModelArg,
     data: DataOpt,
@@ -164,7 +186,7 @@ def attack(
     raise typer.Exit(attack_command(request, steps=steps, restarts=restarts, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     path: Annotated[Path, typer.Argument(metavar="BUNDLE_OR_STORE", help="A bundle, a folder of them, or a store.")],
     exact: Annotated[bool, typer.Option("--exact", help="Integers only: slow, assumes nothing.")] = False,
@@ -179,7 +201,7 @@ def check(
     raise typer.Exit(check_command(path, exact=exact, floating=floating, model=model, limit=limit, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store, or the --out folder of a run.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
@@ -191,7 +213,7 @@ def report(
     raise typer.Exit(report_command(store, out, title))
 
 
-@app.command()
+@app.command(cls=Command)
 def audit(
     logs: Annotated[
         list[Path], typer.Argument(metavar="LOG.tsv...", help="Logs: idx label predict radius correct time.")
@@ -208,7 +230,7 @@ def audit(
     raise typer.Exit(audit_command(logs, sigma=sigma, data_size=data_size, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
     model: ModelArg,
     weights: Weights = None,
@@ -223,7 +245,7 @@ def doctor(
     raise typer.Exit(doctor_command(model, weights, input_shape, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the models, the store, the ledgers and the report.")] = Path(
         "demo-out"
@@ -238,13 +260,23 @@ def demo(
     raise typer.Exit(demo_command(out, quick=quick, seed=seed, as_json=as_json))
 
 
-def main() -> None:
-    """Run the command line; a mistake is one clear line on stderr and exit code 2, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; a mistake is one clear line on stderr and exit code 2, never a traceback."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (sys.argv, if None) and return its exit code."""
     try:
-        app()
+        code = app(arguments, prog_name="unmoved", standalone_mode=False)
+    except typer.TyperException as error:
+        # without any argument the help has just been shown, and there is nothing to add
+        if error.message:
+            console.fail(complaint(error))
+        return console.MISUSE
     except UnmovedError as error:
         console.fail(str(error))
-        sys.exit(console.MISUSE)
-    except KeyboardInterrupt:
-        console.note("stopped; everything finished is kept: the same command goes on from there")
-        sys.exit(console.INTERRUPTED)
+        return console.MISUSE
+    if code == console.INTERRUPTED:
+        console.note("stopped; what was finished is kept, and the same command goes on from there")
+    return int(code or console.OK)

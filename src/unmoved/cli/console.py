@@ -29,6 +29,11 @@ def fail(text: str) -> None:
     LOG.print(f"[bold red]error[/]: {_escaped(text)}", soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """Write one line to stderr about what a user should not overlook."""
+    LOG.print(f"[bold yellow]warning[/]: {_escaped(text)}", soft_wrap=True)
+
+
 def note(text: str) -> None:
     """Write a remark to stderr, where it cannot spoil --json."""
     LOG.print(f"[dim]{_escaped(text)}[/]", soft_wrap=True)
@@ -46,7 +51,7 @@ def _escaped(text: str) -> str:
 
 @contextmanager
 def bar(title: str) -> Iterator[Callable[..., None]]:
-    """Yield a function (done, total, *anything) that moves a progress bar on stderr."""
+    """Yield a function (done, total, *anything) that moves a progress bar on stderr; it appears with the first call."""
     columns = (
         TextColumn("{task.description:<27}"),
         BarColumn(bar_width=16),
@@ -54,13 +59,18 @@ def bar(title: str) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[extra]}[/]"),
     )
-    with Progress(*columns, console=LOG) as progress:
-        task = progress.add_task(title, total=None, extra="")
+    progress = Progress(*columns, console=LOG)
+    task = progress.add_task(title, total=None, extra="")
 
-        def move(done: int, total: int, extra: str = "") -> None:
-            progress.update(task, completed=done, total=total, extra=extra)
+    def move(done: int, total: int, extra: str = "") -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total, extra=extra)
 
+    try:
         yield move
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def tally(move: Callable[..., None]) -> Callable[[int, int, Sequence[Row]], None]:

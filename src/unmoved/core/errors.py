@@ -21,7 +21,7 @@ class UsageError(UnmovedError, ValueError):
 
     def __init__(self, argument: str, value: object, expected: str) -> None:
         self.argument, self.value, self.expected = argument, value, expected
-        shown = repr(value)
+        shown = "nothing" if value is None else repr(value)
         if len(shown) > 120:
             shown = shown[:117] + "..."
         super().__init__(f"{argument}: got {shown}, expected {expected}")
