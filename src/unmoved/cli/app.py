@@ -271,7 +271,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments, prog_name="unmoved", standalone_mode=False)
     except typer.TyperException as error:
         # without any argument the help has just been shown, and there is nothing to add
-        if error.message:
+        if error.format_message():
             console.fail(complaint(error))
         return console.MISUSE
     except UnmovedError as error:

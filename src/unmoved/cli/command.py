@@ -56,7 +56,7 @@ def complaint(error: typer.TyperException) -> str:
     if not isinstance(error, typer.BadParameter) or parameter is None:
         return " ".join(error.format_message().split()).rstrip(".") + seen
     # the value that was refused is known to the validator only
-    refused = getattr(error.__cause__, "errors", list)()
+    refused: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
     if refused:
         kind = KINDS.get(getattr(parameter.type_descriptor.annotation, "__name__", ""), "a value of another kind")
         return str(UsageError(typed(parameter), refused[0]["input"], kind)) + seen
