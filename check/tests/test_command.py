@@ -73,6 +73,18 @@ def test_directories_and_where_the_model_is_found(tmp_path, capsys):
     assert lines[-1] == {"accepted": 2, "checked": 3}
 
 
+def test_folders_of_folders_and_a_damaged_zip_among_sound_ones(tmp_path, capsys):
+    (tmp_path / "certificates" / "run").mkdir(parents=True)
+    sound = store(tmp_path / "certificates" / "run" / "a.zip")
+    directory(tmp_path / "certificates" / "other" / "b")
+    (tmp_path / "certificates" / "model.onnx").write_bytes(MODEL)
+    assert main([str(tmp_path / "certificates")]) == 0
+    assert "2 of 2 accepted" in capsys.readouterr().out
+    (sound.parent / "c.zip").write_bytes(sound.read_bytes()[:200])
+    assert main([str(tmp_path / "certificates")]) == 1
+    assert "2 of 3 accepted" in capsys.readouterr().out
+
+
 def test_misuse(tmp_path, capsys):
     assert main([str(tmp_path / "missing")]) == 2
     assert main([str(tmp_path)]) == 2

@@ -35,17 +35,27 @@ def parser() -> argparse.ArgumentParser:
 
 
 def bundles(path: Path) -> Iterator[Path]:
-    """The bundles at a path, in the order of their names."""
+    """The bundles at a path, and in the directories below it, in the order of their names."""
     if not path.exists():
         raise Misuse(f"{path}: no such file or directory")
     if path.is_file() or (path / MANIFEST).is_file():
         yield path
         return
-    inside = sorted(path.iterdir())
-    found = [p for p in inside if (p.is_dir() and (p / MANIFEST).is_file()) or (p.is_file() and zipfile.is_zipfile(p))]
+    found = list(_below(path))
     if not found:
         raise Misuse(f"{path}: no bundle in it (a zip, or a directory with {MANIFEST})")
     yield from found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and (path / MANIFEST).is_file():
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from _below(path)
+        # a damaged zip is still one that somebody means to have checked
+        elif path.is_file() and (path.suffix == ".zip" or zipfile.is_zipfile(path)):
+            yield path
 
 
 class Models:
