@@ -74,6 +74,12 @@ def test_change_is_counted_exactly(pixels, keep):
         assert Ablation(keep, pixels).exact_change(r) == changed_share(pixels, keep, r)
 
 
+def test_a_tie_is_not_ahead():
+    """One of four pixels: D = 1/4, and .75 against .25 becomes .5 against .5."""
+    assert Ablation(1, 4).radius(0.75, 0.25) == 0 and Ablation(1, 4).radius(0.76, 0.24) == 1
+    assert Ablation(1, 4).radius(0.5, 0.5) == -1
+
+
 def test_published_bound():
     """MNIST, k = 45 of 784 (Levine and Feizi 2020): D is below 1/2 up to r = 11."""
     noise = Ablation(45, 784)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import float_down
 from unmoved.smooth.grid import GridPoint, Thresholds
-from unmoved.smooth.inversion import UNIT, ceil_share, check, draw, grid_of, place, share_of, tables
+from unmoved.smooth.inversion import UNIT, blocks, ceil_share, check, draw_into, grid_of, place, share_of, tables
 from unmoved.smooth.search import check_size, largest_whole
 from unmoved.smooth.seeds import Stream
 
@@ -72,11 +72,14 @@ class Discrete:
         A copy is m + S modulo grid + 1 over grid, S = 0 with probability `keep`, else 1 ... grid evenly.
         """
         check(point, out, first)
-        shifts = draw(_thresholds(self.keep, self.grid), len(out), point.integers.size, stream=stream, first=first)
-        rows = out.reshape(shifts.shape)
-        np.add(shifts, point.integers.astype(np.float32), out=rows)
-        rows -= (rows > self.grid) * np.float32(self.grid + 1)
-        rows /= np.float32(self.grid)
+        law, base = _thresholds(self.keep, self.grid), point.integers.astype(np.float32)
+        whole = out.reshape(len(out), -1)
+        for part in blocks(*whole.shape):
+            rows = whole[part]
+            draw_into(rows, law, stream=stream, first=first + part.start)
+            rows += base
+            rows -= (rows > self.grid) * np.float32(self.grid + 1)
+            rows /= np.float32(self.grid)
 
     def worst_case(self, p: float, r: float) -> float:
         """Return the least probability kept when at most floor(r) elements change, rounded down once, at the end."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import float_down
 from unmoved.smooth.grid import GridPoint, Thresholds
-from unmoved.smooth.inversion import UNIT, ceil_share, check, draw, place, share_of, tables
+from unmoved.smooth.inversion import UNIT, blocks, ceil_share, check, draw_into, place, share_of, tables
 from unmoved.smooth.search import check_size, largest_whole
 from unmoved.smooth.seeds import Stream
 
@@ -72,11 +72,14 @@ class Sparse:
         """Write the flipped copies `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *point.shape)."""
         check(point, out, first)
         law = _thresholds(self.add, self.delete)
-        degree = draw(law, len(out), point.integers.size, stream=stream, first=first)
+        rows = out.reshape(len(out), -1)
         ones = point.integers.astype(np.bool_)
         # degree 2 flips both kinds, degree 1 only the kind that flips more often, degree 0 none
-        needed = np.where(ones, 1 if self.delete >= self.add else 2, 1 if self.add >= self.delete else 2)
-        np.not_equal(degree >= needed, ones, out=out.reshape(degree.shape), casting="unsafe")
+        if_one, if_zero = 1 if self.delete >= self.add else 2, 1 if self.add >= self.delete else 2
+        needed = np.where(ones, if_one, if_zero).astype(np.float32)
+        for part in blocks(*rows.shape):
+            draw_into(rows[part], law, stream=stream, first=first + part.start)
+            rows[part] = (rows[part] >= needed) != ones
 
     def worst_case(self, p: float, r: float) -> float:
         """Return the least probability kept when at most floor(r) elements flip, of whatever kind, rounded down."""

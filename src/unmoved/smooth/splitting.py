@@ -26,7 +26,7 @@ import numpy.typing as npt
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import float_down
 from unmoved.smooth.grid import GridPoint
-from unmoved.smooth.inversion import MAX_VALUES, UNIT, check, draw, evenly, grid_of, place, scale_of
+from unmoved.smooth.inversion import MAX_VALUES, UNIT, blocks, check, draw, draw_into, evenly, grid_of, place, scale_of
 from unmoved.smooth.search import check_size
 from unmoved.smooth.seeds import Purpose, Stream
 
@@ -66,9 +66,10 @@ class Splitting:
     def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
         """Write the split copies `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *point.shape)."""
         check(point, out, first)
-        law = evenly(self.levels)
-        values = draw(law, len(out), point.integers.size, stream=stream, first=first)
-        _split(values, point, out, self.grid)
+        law, rows = evenly(self.levels), out.reshape(len(out), -1)
+        for part in blocks(*rows.shape):
+            draw_into(rows[part], law, stream=stream, first=first + part.start)
+            _split(rows[part], point, self.grid)
 
     def worst_case(self, p: float, r: float) -> float:
         """Return p - r/(2 lam), at least 0, rounded down."""
@@ -128,7 +129,9 @@ class DerandomizedSplitting:
         public = Stream(self.offsets.to_bytes(32, "little"), Purpose.CERTIFICATION)
         fixed = draw(evenly(levels), 1, point.integers.size, stream=public, first=0).astype(np.int64)
         t = np.arange(first, first + len(out), dtype=np.int64)[:, None]
-        _split(((fixed + t) % levels).astype(np.float32), point, out, self.grid)
+        rows = out.reshape(len(out), -1)
+        rows[:] = (fixed + t) % levels
+        _split(rows, point, self.grid)
 
     def affected(self, point: GridPoint, size: int) -> int:
         """Return the most copies that a move by `size` grid steps in all can change: one a step."""
@@ -151,10 +154,11 @@ def _place(x: npt.NDArray[np.float32], grid: int) -> GridPoint:
     return point
 
 
-def _split(values: npt.NDArray[np.float32], point: GridPoint, out: npt.NDArray[np.float32], grid: int) -> None:
-    """Write (min(s, 1) + [x > s])/2, s = (values + 1/2)/grid; a function of the two alone, elementwise, in float32."""
-    rows = out.reshape(values.shape)
-    above = values < point.integers.astype(np.float32)
-    np.minimum((values + np.float32(0.5)) / np.float32(grid), np.float32(1), out=rows)
+def _split(rows: npt.NDArray[np.float32], point: GridPoint, grid: int) -> None:
+    """Turn the integers V into (min(s, 1) + [x > s])/2, s = (V + 1/2)/grid, each a function of V and [x > s] alone."""
+    above = rows < point.integers.astype(np.float32)
+    rows += np.float32(0.5)
+    rows /= np.float32(grid)
+    np.minimum(rows, np.float32(1), out=rows)
     rows += above
     rows *= np.float32(0.5)
