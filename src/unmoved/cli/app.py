@@ -188,11 +188,14 @@ def attack(
 
 @app.command(cls=Command)
 def check(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE_OR_STORE", help="A bundle, a folder of them, or a store.")],
+    path: Annotated[
+        str,
+        typer.Argument(metavar="BUNDLE_OR_STORE", help="A bundle, a folder of them, a store, or an --out folder."),
+    ],
     exact: Annotated[bool, typer.Option("--exact", help="Integers only: slow, assumes nothing.")] = False,
     floating: Annotated[bool, typer.Option("--float", help="Floating point with rounding bounds: fast.")] = False,
     model: Annotated[Path | None, typer.Option(help="The .onnx file, when the bundle has none beside it.")] = None,
-    limit: Limit = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first K certificates.", metavar="K")] = None,
     as_json: Json = False,
 ) -> None:
     """Re-check certificates by the independent checker: exit 0 only if every one is accepted."""
@@ -203,14 +206,15 @@ def check(
 
 @app.command(cls=Command)
 def report(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store, or the --out folder of a run.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store, or a run's --out folder.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about everything in a store."""
     from unmoved.cli.report import report_command
 
-    raise typer.Exit(report_command(store, out, title))
+    raise typer.Exit(report_command(store, out, title, as_json=as_json))
 
 
 @app.command(cls=Command)

@@ -14,6 +14,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from unmoved.record import Row
 
@@ -37,6 +38,11 @@ def warn(text: str) -> None:
 def note(text: str) -> None:
     """Write a remark to stderr, where it cannot spoil --json."""
     LOG.print(f"[dim]{_escaped(text)}[/]", soft_wrap=True)
+
+
+def line(text: str, style: str = "") -> None:
+    """Write one line to stdout: as it is, however long, no part of it read as markup."""
+    OUT.print(Text(text, style=style), soft_wrap=True)
 
 
 def emit(text: str) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from unmoved.cli import console
-from unmoved.cli.check import store_path
+from unmoved.cli.stores import find_store
 from unmoved.core import UsageError
+from unmoved.evaluate.results import read_results
 from unmoved.report.page import write_report
-from unmoved.store import open_store
+from unmoved.report.terminal import summary_json
 
 
-def report_command(path: Path, out: Path, title: str | None) -> int:
+def report_command(text: str, out: Path, title: str | None, *, as_json: bool) -> int:
     """Write the page; return the exit code."""
-    found = store_path(path)
-    if found is None:
-        raise UsageError("store", str(path), "a store, or the --out folder of a run")
-    store = open_store(found, create=False)
-    try:
-        written = write_report(store, out, title=title)
-    except OSError as error:
-        raise UsageError("out", str(out), f"a file that can be written ({error.strerror})") from error
-    console.OUT.print(f"report: {written}", soft_wrap=True)
+    store = find_store(text)
+    if store is None:
+        raise UsageError("store", text, "a store, or the --out folder of a run")
+    written = write_report(store, out, title=title)
+    if as_json:
+        console.emit(json.dumps(summary_json(read_results(store)) | {"report": str(written)}, indent=2))
+    else:
+        console.line(f"report: {written}")
     return console.OK
