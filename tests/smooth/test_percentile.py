@@ -96,6 +96,8 @@ def test_refusals():
     x = np.zeros(3, np.float32)
     with pytest.raises(UsageError, match="numbers"):
         SmoothedRegression(lambda z: z, Gaussian(1)).certify(x, 0.1, samples=10)
+    with pytest.raises(UsageError, match="training mode"):
+        SmoothedRegression(torch.nn.Dropout(0.5), Gaussian(1))
     for change in ({"samples": 0}, {"alpha": 0}, {"alpha": "1e-15"}):
         with pytest.raises(UsageError):
             SmoothedRegression(lambda z: z[:, 0], Gaussian(1)).certify(x, 0.1, **change)

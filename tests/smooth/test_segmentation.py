@@ -113,5 +113,7 @@ def test_a_nan_is_no_class():
 def test_refusals(change):
     with pytest.raises(UsageError):
         SmoothedSegmentation(brightness, Gaussian(1), 2).certify(np.zeros((1, 2, 2), np.float32), **change)
+    with pytest.raises(UsageError, match="training mode"):
+        SmoothedSegmentation(torch.nn.Dropout(0.5), Gaussian(1), 2)
     with pytest.raises(UsageError, match="scores"):
         SmoothedSegmentation(lambda z: z, Gaussian(1), 2).certify(np.zeros((1, 2, 2), np.float32))

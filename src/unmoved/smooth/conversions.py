@@ -41,9 +41,7 @@ class Conversion:
         if self.factor == 1:
             if self.norm == "2":
                 return "no conversion"
-            return (
-                f"L{self.norm} from L2: the same number; noise made for L{self.norm} may certify more"
-            )
+            return f"L{self.norm} from L2: the same number; noise made for L{self.norm} may certify more"
         norm = "L_inf" if self.norm == "inf" else f"L{self.norm}"
         return f"{norm} from L2: divided by {self.factor:.4g} for {self.elements} elements"
 

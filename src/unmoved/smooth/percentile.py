@@ -29,7 +29,7 @@ from unmoved.core.errors import UsageError
 from unmoved.core.rounding import float_down
 from unmoved.smooth.inversion import share_of
 from unmoved.smooth.noise import Noise
-from unmoved.smooth.sampling import Classify, evaluate
+from unmoved.smooth.sampling import Classify, VoteCounter, evaluate
 from unmoved.smooth.search import largest_whole, one_minus_down, one_minus_up
 from unmoved.smooth.seeds import Purpose, Stream, input_seed
 from unmoved.smooth.statistics import clopper_pearson_high, clopper_pearson_low
@@ -92,12 +92,16 @@ class SmoothedRegression:
     certified.
 
     `batch` copies are evaluated at a time; besides the values, memory is one batch. `model`: the model's digest.
+    Raises UsageError for a torch module in training mode.
     """
 
     function: Classify
     noise: Noise
     batch: int = 256
     model: str = ""
+
+    def __post_init__(self) -> None:
+        VoteCounter(self.function, self.noise, 2, self.batch)  # refuses what no function of z alone can be
 
     def certify(
         self,

@@ -25,7 +25,7 @@ from unmoved.core.rounding import float_down, float_up
 from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.inversion import share_of
 from unmoved.smooth.noise import Noise
-from unmoved.smooth.sampling import Classify, evaluate
+from unmoved.smooth.sampling import Classify, VoteCounter, evaluate
 from unmoved.smooth.seeds import Purpose, Stream, input_seed
 from unmoved.smooth.statistics import MARGIN
 
@@ -94,6 +94,7 @@ class SmoothedSegmentation:
     """A segmentation behind noise: `model` maps (B, *shape) float32 to scores (B, classes, *pixels).
 
     g's class of a pixel is the most probable one of f's. Memory: one batch, and one number for each pixel and class.
+    Raises UsageError for a torch module in training mode.
     """
 
     model: Classify
@@ -101,6 +102,9 @@ class SmoothedSegmentation:
     classes: int
     batch: int = 16
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        VoteCounter(self.model, self.noise, self.classes, self.batch)  # refuses what no function of z alone can be
 
     def certify(
         self,
