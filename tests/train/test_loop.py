@@ -11,8 +11,9 @@ from unmoved.loaders.digits import SOURCES, load, split
 from unmoved.loaders.torch import load_torch
 from unmoved.ops import bind
 from unmoved.train import GaussianNoise, Ibp, Plan, default_init, fit, interval_init, mlp, small_cnn
-from unmoved.train.ibp import margins_low, named_tensors
+from unmoved.train.ibp import margins_low
 from unmoved.train.loop import batches
+from unmoved.train.statistics import named_tensors
 
 EPS = 0.05
 

@@ -12,6 +12,7 @@ conftest.py before this is imported.
 from unmoved.testing.known import Known, affine_problems, known_problems
 from unmoved.testing.method import MethodContract
 from unmoved.testing.noise import Law, Move, NoiseContract, law_of_integers
+from unmoved.testing.objective import ObjectiveContract
 from unmoved.testing.perceptron import Perceptron
 from unmoved.testing.store import StoreContract
 from unmoved.testing.threat import Edge, ThreatContract
@@ -23,6 +24,7 @@ __all__ = [
     "MethodContract",
     "Move",
     "NoiseContract",
+    "ObjectiveContract",
     "Perceptron",
     "StoreContract",
     "ThreatContract",

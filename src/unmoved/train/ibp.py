@@ -5,14 +5,12 @@ Gowal et al. 2018 (the loss), Shi et al. 2021 (initialisation, regulariser, shor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.interval import interval, interval_low
@@ -23,6 +21,7 @@ from unmoved.loaders.torch import load_torch
 from unmoved.ops import Op, bind
 from unmoved.train.objective import Loss, Measured, Moment, Objective
 from unmoved.train.schedule import SmoothRamp
+from unmoved.train.statistics import clean_statistics, named_tensors, normalised
 
 TOLERANCE = 0.5
 
@@ -79,7 +78,7 @@ class IbpLoss:
         share = self.objective.ramp(moment.progress)
         figures = {"eps": share * self.objective.eps}
         constants = named_tensors(self.module)
-        if self.module.training and any(isinstance(part, _BatchNorm) for part in self.module.modules()):
+        if normalised(self.module):
             with clean_statistics(self.module) as statistics:
                 outputs = self.module(x).flatten(1)
             constants.update(statistics)
@@ -146,36 +145,3 @@ def _balance(one: Tensor, other: Tensor) -> Tensor:
 
 def _short(ratio: Tensor) -> Tensor:
     return functional.relu(TOLERANCE - ratio) / TOLERANCE
-
-
-def named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by the names that their network's constants have."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-@contextmanager
-def clean_statistics(module: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Collect, in the forward pass inside, the batch statistics of every batch norm layer, under its buffers' names.
-
-    Yields a dict that the pass fills: `<layer>.running_mean` and `<layer>.running_var` (biased, as normalisation uses
-    it), differentiable. In training mode torch updates the module's own buffers in that pass, as ever.
-    """
-    statistics: dict[str, Tensor] = {}
-    handles = []
-    for name, part in module.named_modules():
-        if not isinstance(part, _BatchNorm):
-            continue
-
-        def collect(_: nn.Module, inputs: tuple[Tensor, ...], prefix: str = f"{name}." if name else "") -> None:
-            # two passes of means: torch.var_mean over axes that are not adjacent takes three times as long on a CPU
-            axes = tuple(i for i in range(inputs[0].dim()) if i != 1)
-            mean = inputs[0].mean(axes, keepdim=True)
-            statistics[f"{prefix}running_mean"] = mean.flatten()
-            statistics[f"{prefix}running_var"] = (inputs[0] - mean).square().mean(axes)
-
-        handles.append(part.register_forward_pre_hook(collect))
-    try:
-        yield statistics
-    finally:
-        for handle in handles:
-            handle.remove()
