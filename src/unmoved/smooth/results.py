@@ -16,7 +16,10 @@ ABSTAIN: Final = None
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label of g at the input's grid point, wrong with probability <= `alpha`; or ABSTAIN, with the reason."""
+    """The label of g at the input's grid point, wrong with probability <= `alpha`; or ABSTAIN, with the reason.
+
+    g is the smoothed version of the function that `engine` names: precision, batch and who computes it.
+    """
 
     label: int | None
     counts: tuple[int, ...]
@@ -29,6 +32,7 @@ class Prediction:
     sampler: str
     seconds: float
     reason: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class SmoothedResult:
     `plan`, which proved the most (None: nothing was proved); `drawn` copies were looked at in all. `top` was chosen
     from `selection_counts` alone. `invalid`: copies (of both kinds) on which f gave a NaN or an infinity. `stop`: why
     it ended (`unmoved.smooth.session`). `classes` is the record of the `samples` copies, `number` the user's seed.
+    `engine` names the function that was evaluated, whose smoothed version g is.
     """
 
     label: int | None
@@ -67,6 +72,7 @@ class SmoothedResult:
     classes: Classes | None
     seconds: float
     reason: str = ""
+    engine: str = ""
 
     @property
     def alpha(self) -> Fraction:

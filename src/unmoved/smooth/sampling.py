@@ -9,13 +9,14 @@ in another order at the edge of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from unmoved.core.errors import UsageError
+from unmoved.smooth.crew import Crew
 from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.noise import Copies
 from unmoved.smooth.seeds import Stream
@@ -44,12 +45,16 @@ class Votes:
 
 @dataclass(frozen=True)
 class VoteCounter:
-    """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time."""
+    """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time.
+
+    `crew`: worker processes to evaluate the batches, with the same counts; without, this process does.
+    """
 
     classify: Classify
     noise: Copies
     classes: int
     batch: int = 256
+    crew: Crew | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.classes < 2:
@@ -96,15 +101,33 @@ class VoteCounter:
             if samples.step != 1:
                 raise UsageError("samples", samples, "a range with step 1")
         total = sum(len(samples) for _, samples in pieces)
+        starts = range(skip, total, self.batch)
+        batches = (tuple(_between(pieces, start, min(start + self.batch, total))) for start in starts)
+        if self.crew is not None:
+            yield from self.crew.labels(point, batches)
+            return
+        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
+        for batch in batches:
+            yield self.labels(point, batch, rows)
+
+    def labels(self, point: GridPoint, pieces: Sequence[Piece], rows: torch.Tensor | None = None) -> Labels:
+        """Return the classes of the copies of one batch, in order, at most `batch` of them; `rows` is room for it."""
+        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32) if rows is None else rows
+        view, number = rows.numpy(), 0
+        for stream, samples in pieces:
+            self.noise.sample(point, view[number : number + len(samples)], stream=stream, first=samples.start)
+            number += len(samples)
+        view[number:] = view[0]
+        return self._votes(rows)[:number]
+
+    def classes_of(self, point: GridPoint, numbers: Labels, *, stream: Stream) -> Labels:
+        """Return the classes of up to `batch` copies, each by its number; int64 (n,)."""
         rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
         view = rows.numpy()
-        for start in range(skip, total, self.batch):
-            number = 0
-            for stream, samples in _between(pieces, start, min(start + self.batch, total)):
-                self.noise.sample(point, view[number : number + len(samples)], stream=stream, first=samples.start)
-                number += len(samples)
-            view[number:] = view[0]
-            yield self._votes(rows)[:number]
+        for row, number in enumerate(numbers.tolist()):
+            self.noise.sample(point, view[row : row + 1], stream=stream, first=number)
+        view[len(numbers) :] = view[0]
+        return self._votes(rows)[: len(numbers)]
 
     def _votes(self, rows: torch.Tensor) -> Labels:
         """Return the class of each row, int64 (B,); `classes` stands for a row with a NaN or an infinity."""

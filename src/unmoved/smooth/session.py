@@ -81,6 +81,7 @@ class Session:
     seed: bytes
     number: int
     label: int | None = None
+    engine: str = ""
 
     def result(self, alpha: Fraction | None = None) -> SmoothedResult:
         """Return what is certified with probability >= 1 - alpha (the plan's, unless another one is given).
@@ -117,6 +118,7 @@ class Session:
             number=self.number,
             classes=self.ballots.classes(found.votes.seen) if proved else None,
             seconds=time.perf_counter() - begun,
+            engine=self.engine,
             reason="" if proved else self._reason(rule, found),
         )
 

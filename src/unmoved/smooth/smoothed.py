@@ -7,8 +7,9 @@ and void beyond its radius. Abstaining is ABSTAIN (None), never a class.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,14 @@ from unmoved.core.errors import UsageError
 from unmoved.core.notes import Notes
 from unmoved.core.rounding import rational
 from unmoved.smooth import statistics
+from unmoved.smooth.adapters import Base, base_of, readable
 from unmoved.smooth.ballots import Ballots, Roll
+from unmoved.smooth.crew import Crew
+from unmoved.smooth.engine import Setup
 from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.noise import Noise
 from unmoved.smooth.results import ABSTAIN, Prediction, SmoothedResult
-from unmoved.smooth.sampling import Classify, VoteCounter
+from unmoved.smooth.sampling import VoteCounter
 from unmoved.smooth.seeds import Purpose, Stream, input_seed
 from unmoved.smooth.session import Session, alpha_left, rule_of
 from unmoved.smooth.statistics import ALPHA, Plan, Rule
@@ -32,23 +36,46 @@ __all__ = ["ABSTAIN", "ALPHA", "Prediction", "Smoothed", "SmoothedResult"]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A classifier behind noise: `classifier` maps (B, *shape) float32 to logits (B, classes) or labels (B,).
+    """A classifier behind noise: g. What is certified is g of the function that `Prediction.engine` names.
 
-    `batch` copies are evaluated at a time. `model` is the model's digest; it enters the seeds, so that two models do
-    not share noise. Raises UsageError for a torch module in training mode.
+    `classifier`: an .onnx file or a Network, a torch module, a fitted scikit-learn classifier (labels are places in its
+    classes_), or a function of batches (B, *shape) float32 that gives logits (B, classes) or labels (B,). `classes` 0:
+    as many as it says itself. `batch` copies are evaluated at a time; 0: as many as fit. `model` is the model's digest;
+    it enters the seeds, so that two models do not share noise. `setup`: how to evaluate it (None: float32, a torch
+    module as it is). `jobs`: worker processes; counts do not depend on it. Raises UsageError for a torch module in
+    training mode, and for outputs that depend on the place in a batch.
     """
 
-    classifier: Classify
+    classifier: Any
     noise: Noise
-    classes: int
-    batch: int = 256
+    classes: int = 0
+    batch: int = 0
     model: str = ""
+    setup: Setup | None = None
+    jobs: int = 1
+    _counters: dict[tuple[int, ...], tuple[Base, VoteCounter]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
-        self._counter()
+        object.__setattr__(self, "classifier", readable(self.classifier))
+        for name, value in (("classes", self.classes), ("batch", self.batch), ("jobs", self.jobs - 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UsageError(name, getattr(self, name), f"an integer >= {int(name == 'jobs')}")
+        if self.classes == 1:
+            raise UsageError("classes", self.classes, "an integer >= 2")
 
-    def _counter(self) -> VoteCounter:
-        return VoteCounter(self.classifier, self.noise, self.classes, self.batch)
+    def _prepared(self, point: GridPoint) -> tuple[Base, VoteCounter]:
+        """Return the base classifier, and what counts its votes, for copies of a point's shape; made once a shape."""
+        known = self._counters.get(point.shape)
+        if known is None:
+            size, count, how = self.batch, self.classes, self.setup
+            base = base_of(self.classifier, point.shape, classes=count, batch=size, setup=how)
+            counter = VoteCounter(base.classify, self.noise, base.classes, base.batch)
+            if self.jobs > 1:
+                counter = replace(counter, crew=Crew(counter, self.jobs))
+            known = self._counters[point.shape] = (base, counter)
+        return known
 
     def predict(
         self,
@@ -74,8 +101,9 @@ class Smoothed:
         if samples < least:
             raise UsageError("samples", samples, f"at least {least} at alpha {float(exact):g}")
         asked = {"task": "predict", "samples": samples, "alpha": str(exact)}
-        stream = self._stream(seed, x, asked, Purpose.PREDICTION)
-        votes = self._counter().count(point, range(samples), stream=stream)
+        base, counter = self._prepared(point)
+        stream = self._stream(seed, x, asked, Purpose.PREDICTION, base)
+        votes = counter.count(point, range(samples), stream=stream)
         second, first = sorted(votes.counts)[-2:]
         p_value = statistics.binomial_test(first, max(second, votes.invalid))
         settled = p_value <= left
@@ -90,6 +118,7 @@ class Smoothed:
             seed=stream.seed.hex(),
             sampler=self.noise.sampler,
             seconds=time.perf_counter() - begun,
+            engine=base.engine,
             reason="" if settled else f"the two leading classes are too close after {samples} samples",
         )
 
@@ -130,15 +159,18 @@ class Smoothed:
         """Return what `certify` runs, before it draws anything: its copies can be read at several levels of alpha."""
         point = self.noise.place(x)
         _require(rule_of(plan, self.noise, point), self.noise, point)
-        stream = self._stream(seed, x, question(plan), Purpose.CERTIFICATION)
+        base, counter = self._prepared(point)
+        stream = self._stream(seed, x, question(plan), Purpose.CERTIFICATION, base)
         roll = Roll(stream.seed, plan.selection_samples, plan.samples)
-        ballots = Ballots(self._counter(), point, roll, budget=budget or Budget(), notes=notes)
-        return Session(self.noise, point, plan, ballots, stream.seed, seed, label)
+        ballots = Ballots(counter, point, roll, budget=budget or Budget(), notes=notes)
+        return Session(self.noise, point, plan, ballots, stream.seed, seed, label, base.engine)
 
-    def _stream(self, seed: int, x: npt.NDArray[np.float32], asked: dict[str, object], purpose: Purpose) -> Stream:
+    def _stream(
+        self, seed: int, x: npt.NDArray[np.float32], asked: dict[str, object], purpose: Purpose, base: Base
+    ) -> Stream:
         noise = {"kind": self.noise.kind, "scale": str(self.noise.scale), "grid": self.noise.grid}
-        parameters = {**asked, **noise, "sampler": self.noise.sampler, "classes": self.classes}
-        return Stream(input_seed(seed, self.model, x=x, parameters=parameters), purpose)
+        parameters = {**asked, **noise, "sampler": self.noise.sampler, "classes": base.classes}
+        return Stream(input_seed(seed, self.model or base.model, x=x, parameters=parameters), purpose)
 
 
 def question(plan: Plan) -> dict[str, object]:
