@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unmoved.core import UsageError
 from unmoved.record import Run, write_bundle
 from unmoved.store import Store, rows
 
@@ -13,7 +14,16 @@ def export(store: Store, run: Run, folder: Path) -> None:
     """Write `ledger-<run>.jsonl`, `certificates/<run>/*.zip` and `model.onnx` for a run; existing bundles stay.
 
     All of it is derived from the store, which is what counts: should it be lost, the same command writes it again.
+    Raises UsageError where it cannot be written.
     """
+    try:
+        _export(store, run, folder)
+    except OSError as error:
+        expected = f"a folder that can be written ({error.strerror}); the answers are safe in the store"
+        raise UsageError("out", str(folder), expected) from error
+
+
+def _export(store: Store, run: Run, folder: Path) -> None:
     short = run.id[:12]
     answers = rows(store, run)
     lines = b"".join(row.to_json() + b"\n" for row in answers)
@@ -28,9 +38,7 @@ def export(store: Store, run: Run, folder: Path) -> None:
             continue
         path = bundles / f"{row.index:06d}-{row.certificate[:12]}.zip"
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            write_bundle(partial, store.read("manifest", row.certificate), store.read("payload", row.payload))
-            os.replace(partial, path)
+            write_bundle(path, store.read("manifest", row.certificate), store.read("payload", row.payload))
 
 
 def _replace(path: Path, data: bytes) -> None:
