@@ -11,8 +11,8 @@ from typer.core import TyperCommand
 from unmoved.core import UsageError
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "nothing: it is a switch"}
-SHAPE = {"example_shape": "input_shape"}
-"""Names of the Python interface that differ from those of the commands."""
+OTHER = {"example_shape": "input_shape", "store": "path"}
+"""Names of the Python interface, and what the same is called where a command has no such name."""
 
 
 class Command(TyperCommand):
@@ -32,7 +32,7 @@ def as_typed(error: UsageError, parameters: list[Any], values: Mapping[str, Any]
     The arrays of a data file are named as such. A number that was read from text is shown as that text.
     """
     names = {parameter.name: typed(parameter) for parameter in parameters}
-    argument = SHAPE.get(error.argument, error.argument)
+    argument = error.argument if error.argument in names else OTHER.get(error.argument, error.argument)
     for key in ("x", "y"):
         array = values.get(f"{key}_name")
         if argument in (key, array) and argument not in names and array is not None:

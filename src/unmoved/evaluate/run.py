@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,7 @@ from unmoved.core import Budget, Certificate, Method, Problem, Resumable, SameCl
 from unmoved.core.threat import AnyFloats
 from unmoved.evaluate.notes import StoreNotes
 from unmoved.ir import Network
+from unmoved.loaders import Runtime
 from unmoved.record import Row, Run
 from unmoved.record import digest as sha256
 from unmoved.store import Entry, Store, done, row_entry, rows
@@ -46,6 +48,8 @@ class Dataset:
 
 def dataset(network: Network, x: object, y: object, name: str = "data") -> Dataset:
     """Return x and y checked against the model: shapes, finiteness, label range. Raises UsageError."""
+    if network.outputs < 2:
+        raise UsageError("model", "a model with one output", "a classifier: one output for each class, at least two")
     values, labels = _array("x", x), _array("y", y)
     if values.dtype.kind not in "fiu":
         raise UsageError("x", f"dtype {values.dtype}", "an array of numbers")
@@ -165,14 +169,27 @@ def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row
         of = certificate.finding.guarantee.of
         if certificate.verdict is not Verdict.UNKNOWN and of != job.function:
             raise UsageError("function", job.function, f"{of!r}, the function that {job.method.name} speaks of")
-        row, parts = _keep(i, int(job.data.y[i]), certificate)
+        row, parts = _keep(i, int(job.data.y[i]), certificate, _prediction(job, i, certificate))
         fresh.append(row)
         entries += [*parts, row_entry(run, row)]
     store.write(entries)
     return fresh
 
 
-def _keep(index: int, label: int, certificate: Certificate) -> tuple[Row, list[Entry]]:
+def _prediction(job: Job, index: int, certificate: Certificate) -> int | None:
+    """Return the class at the input itself. Of f it is known even where a method gave up before it looked."""
+    found = certificate.finding.prediction
+    if found is None and job.function == "f":
+        found = int(np.argmax(_runtime(job.network).run(job.data.x[index : index + 1])[0]))
+    return None if found is None else int(found)
+
+
+@lru_cache(maxsize=2)
+def _runtime(network: Network) -> Runtime:
+    return Runtime(network.source)
+
+
+def _keep(index: int, label: int, certificate: Certificate, prediction: int | None) -> tuple[Row, list[Entry]]:
     finding, check = certificate.finding, certificate.check
     image = io.BytesIO()
     np.save(image, certificate.problem.x, allow_pickle=False)
@@ -180,7 +197,7 @@ def _keep(index: int, label: int, certificate: Certificate) -> tuple[Row, list[E
     row = Row(
         index=index,
         label=label,
-        prediction=None if finding.prediction is None else int(finding.prediction),
+        prediction=prediction,
         verdict=str(certificate.verdict),
         reason=None if certificate.reason is None else str(certificate.reason),
         radius=None if certificate.radius is None else str(certificate.radius),
