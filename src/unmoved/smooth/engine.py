@@ -95,9 +95,9 @@ def has_compiler() -> bool:
 
 
 class Engine:
-    """f as a function of float32 batches (B, *anything with as many elements as an input): float32 logits (B, classes).
+    """f as a function of float32 rows (B, *anything with as many elements as an input): float32 logits (B, classes).
 
-    B is `batch`, always. Values may lie in any shape; they are the network's input in C order.
+    Whatever B is, the network sees batches of one size, `batch`: a row's logits do not depend on how it is asked for.
     """
 
     def __init__(self, network: Network, setup: Setup = Setup()) -> None:
@@ -139,14 +139,24 @@ class Engine:
         return ", ".join([*said, self.runs, self.setup.device])
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return the logits of a batch; UsageError for another batch size or number of elements."""
+        """Return the logits of any number of rows, evaluated `batch` at a time, the last batch filled up with row 0.
+
+        UsageError for rows of another number of elements than an input has.
+        """
         shape = self.network.input_shape
-        if len(z) != self.batch or prod(z.shape[1:]) != prod(shape):
-            expected = f"{self.batch} rows of {prod(shape)} elements"
-            raise UsageError("z", tuple(z.shape), expected)
+        if not len(z) or prod(z.shape[1:]) != prod(shape):
+            raise UsageError("z", tuple(z.shape), f"rows of {prod(shape)} elements")
+        rows = z.reshape(len(z), *shape)
         with one_thread(), torch.inference_mode():
-            logits: Tensor = self._evaluate(z.reshape(len(z), *shape).to(self.setup.device))
-        return logits.cpu()
+            return torch.cat([self._logits(part) for part in torch.split(rows, self.batch)])
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        """Return the logits of at most `batch` rows."""
+        number = len(rows)
+        if number < self.batch:
+            rows = torch.cat([rows, rows[:1].expand(self.batch - number, *rows.shape[1:])])
+        logits: Tensor = self._evaluate(rows.to(self.setup.device))
+        return logits[:number].cpu()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return prepare, (self.network, replace(self.setup, batch=self.batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -10,9 +11,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
-from unmoved import ops
 from unmoved.core import (
     Budget,
     Code,
@@ -29,12 +28,12 @@ from unmoved.core import (
     Verdict,
     decimal_down,
 )
-from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
 from unmoved.loaders.runtime import Runtime
+from unmoved.smooth.engine import Engine, Setup, prepare
 from unmoved.smooth.gaussian import Gaussian
 from unmoved.smooth.results import SmoothedResult
-from unmoved.smooth.sampling import Classify, same_at_every_position
+from unmoved.smooth.seeds import Stream
 from unmoved.smooth.session import DEADLINE, Session
 from unmoved.smooth.smoothed import Smoothed
 from unmoved.smooth.statistics import ALPHA, Family, Plan, Rule
@@ -49,6 +48,8 @@ class SmoothingMethod(Method):
     asked label and the radius at least the threat's eps (L2 only; `l2:0` asks for whatever radius there is). `mode`:
     see `unmoved.smooth.statistics.MODES`; target means the threat's eps, grid the multiples of `step`. `label_known`:
     inputs whose first guess is wrong are skipped. `family`: the whole data set's claim; alpha is then the family's.
+    `precision` and `batch` (0: what fits the network): see `unmoved.smooth.engine.Setup`; the certified g is that of
+    the function so evaluated. `jobs`: worker processes; findings do not depend on it.
     """
 
     noise: Gaussian
@@ -56,11 +57,13 @@ class SmoothingMethod(Method):
     alpha: Fraction = ALPHA
     selection_samples: int = 100
     bound: str = "two-class"
-    batch: int = field(default=500)
+    batch: int = 0
     mode: str = "radius"
     step: Fraction = Fraction(1, 4)
     label_known: bool = False
     family: Family | None = None
+    precision: str = "float32"
+    jobs: int = field(default=1, compare=False)
     notes: Notes = field(default_factory=NoNotes, compare=False, repr=False)
     chunk: ClassVar[int] = 1
 
@@ -86,7 +89,8 @@ class SmoothingMethod(Method):
                 "bound": self.bound,
                 "mode": self.mode,
                 "label_known": "yes" if self.label_known else "no",
-                "batch": str(self.batch),
+                "batch": str(self.batch or "fitting"),
+                "engine": f"{self.precision}, batch norm folded",
             }
         )
 
@@ -114,6 +118,16 @@ class SmoothingMethod(Method):
         expected = f"at least {needed} at alpha {float(rule.alpha):g}: fewer could never certify {what}"
         raise UsageError("samples", self.samples, expected)
 
+    def copies_a_second(self, network: Network) -> float:
+        """Return how many noisy copies a second the network and the noise take, from three batches at a grey input."""
+        x = np.full(network.input_shape, 0.5, np.float32)
+        smoothed = _smoothed(network, self.noise, self.precision, self.batch, self.jobs)
+        batch, point = classifier(network, self.precision, self.batch).batch, self.noise.place(x)
+        batches = smoothed.counter(point).ballots(point, ((Stream(bytes(32)), range(4 * batch)),))
+        next(batches)
+        begun = time.perf_counter()
+        return sum(len(labels) for labels in batches) / max(time.perf_counter() - begun, 1e-9)
+
     def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
         """Return one finding a problem; what the budget leaves no time for is UNKNOWN(timeout).
 
@@ -135,8 +149,7 @@ class SmoothingMethod(Method):
             raise UsageError("threat", problem.threat.name, "an L2 threat without a clip range, as smoothing proves")
         if not isinstance(problem.prop, SameClass):
             raise UsageError("property", problem.prop, "SameClass, as smoothing proves")
-        classify, model = classifier(problem.model), problem.model
-        smoothed = Smoothed(classify, self.noise, model.outputs, batch=self.batch, model=model.digest)
+        smoothed = _smoothed(problem.model, self.noise, self.precision, self.batch, self.jobs)
         label = problem.prop.label if self.label_known else None
         x, plan = problem.x.astype(np.float32), self.plan(problem.threat.eps)
         return smoothed.session(x, plan, seed=seed, label=label, budget=budget, notes=self.notes)
@@ -193,6 +206,7 @@ class SmoothingMethod(Method):
             "invalid": result.invalid,
             "sample_radius": result.radius if math.isfinite(result.radius) else None,
             "on_grid": result.on_grid,
+            "engine": result.engine,
         }
 
 
@@ -202,20 +216,17 @@ def _answer(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=4)
-def classifier(network: Model) -> Classify:
-    """Return f as a function of float32 batches: by our own operators, or by onnxruntime where one has no rule."""
+def classifier(network: Model, precision: str = "float32", batch: int = 0) -> Engine:
+    """Return f as a function of float32 rows: what is certified, predicted and attacked alike.
+
+    UsageError when its outputs depend on the place in a batch.
+    """
     if not isinstance(network, Network):
         raise UsageError("model", type(network).__name__, "an ir.Network")
-    try:
-        bound = ops.bind(network)
-    except UnsupportedError:
-        runtime = Runtime(network.source)
-        return lambda z: torch.from_numpy(runtime.run(z.numpy()))
-    return lambda z: ops.evaluate(bound, network, z).flatten(1)
+    return prepare(network, Setup(precision, batch=batch))
 
 
 @lru_cache(maxsize=4)
-def _same_everywhere(network: Model, batch: int) -> bool:
-    """Try once a model and batch size, on a fixed input, whether outputs depend on the place in the batch."""
-    row = torch.linspace(0, 1, math.prod(network.input_shape)).reshape(network.input_shape)
-    return same_at_every_position(classifier(network), row, batch)
+def _smoothed(network: Model, noise: Gaussian, precision: str, batch: int, jobs: int) -> Smoothed:
+    """Return g; the last four are kept, with their worker processes."""
+    return Smoothed(classifier(network, precision, batch), noise, jobs=jobs)

@@ -77,6 +77,10 @@ class Smoothed:
             known = self._counters[point.shape] = (base, counter)
         return known
 
+    def counter(self, point: GridPoint) -> VoteCounter:
+        """Return what draws and classifies copies of a point."""
+        return self._prepared(point)[1]
+
     def predict(
         self,
         x: npt.NDArray[np.float32],
