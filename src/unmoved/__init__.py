@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from unmoved.refine import Cascade, IntervalMethod, LinearMethod
     from unmoved.report.page import write_report
     from unmoved.smooth import ABSTAIN, Gaussian, Smoothed
+    from unmoved.smooth.classifier import CertifiedClassifier
+    from unmoved.smooth.engine import Setup
     from unmoved.smooth.method import SmoothingMethod
     from unmoved.store import open_store
     from unmoved.threats import L1, L2, Box, Linf
@@ -46,6 +48,7 @@ _HOMES = {
     "Budget": "core",
     "Cascade": "refine",
     "Certificate": "core",
+    "CertifiedClassifier": "smooth.classifier",
     "Gaussian": "smooth",
     "IntervalMethod": "refine",
     "L1": "threats",
@@ -56,6 +59,7 @@ _HOMES = {
     "PgdMethod": "attack",
     "Problem": "core",
     "SameClass": "core",
+    "Setup": "smooth.engine",
     "Smoothed": "smooth",
     "SmoothingMethod": "smooth.method",
     "UnmovedError": "core",
@@ -80,6 +84,7 @@ __all__ = [
     "Budget",
     "Cascade",
     "Certificate",
+    "CertifiedClassifier",
     "Gaussian",
     "IntervalMethod",
     "LinearMethod",
@@ -88,6 +93,7 @@ __all__ = [
     "PgdMethod",
     "Problem",
     "SameClass",
+    "Setup",
     "Smoothed",
     "SmoothingMethod",
     "UnmovedError",
