@@ -12,6 +12,7 @@ import typer
 from unmoved.cli import console
 from unmoved.cli.command import Command, complaint
 from unmoved.core import UnmovedError
+from unmoved.core.errors import IntegrityError
 
 INPUT, SMOOTHING, KEPT = "Model and data", "Smoothing", "Results"
 """Panels of --help."""
@@ -54,9 +55,40 @@ Seconds = Annotated[float | None, typer.Option(help="Wall time for each batch of
 Sigma = Annotated[
     str | None, typer.Option(help="Standard deviation of the noise, in the units of x.", rich_help_panel=SMOOTHING)
 ]
-Samples = Annotated[int, typer.Option(help="Noisy copies of each input.", rich_help_panel=SMOOTHING)]
+Samples = Annotated[
+    int | None,
+    typer.Option(help="Noisy copies of each input, at most. Default: 10000 (attack: 1000).", rich_help_panel=SMOOTHING),
+]
 Alpha = Annotated[
     str, typer.Option(help="Probability that a certificate is wrong, for each input.", rich_help_panel=SMOOTHING)
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        help="radius: the largest that --samples prove (default). grid: stop when the next multiple of 0.25 is out of "
+        "reach. target: stop when the threat's size is proved or out of reach. fixed: one look, no stopping.",
+        rich_help_panel=SMOOTHING,
+    ),
+]
+Cohen = Annotated[
+    bool,
+    typer.Option(
+        "--cohen",
+        help="As in the literature: fixed, 100 + 100000 samples, one-class bound.",
+        rich_help_panel=SMOOTHING,
+    ),
+]
+LabelKnown = Annotated[
+    bool,
+    typer.Option("--label-known", help="Skip inputs whose first guess is not the label.", rich_help_panel=SMOOTHING),
+]
+FamilyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--family",
+        help="bonferroni or holm: --alpha is then for all certificates of the run together.",
+        rich_help_panel=SMOOTHING,
+    ),
 ]
 Grid = Annotated[
     int,
@@ -83,8 +115,12 @@ def certify(
     method: Annotated[str, typer.Option(help="auto | interval | linear | smoothing.")] = "auto",
     clip: Clip = None,
     sigma: Sigma = None,
-    samples: Samples = 10_000,
+    samples: Samples = None,
     alpha: Alpha = "0.001",
+    mode: Mode = None,
+    cohen: Cohen = False,
+    label_known: LabelKnown = False,
+    family: FamilyOpt = None,
     grid: Grid = 255,
     limit: Limit = None,
     require: Annotated[
@@ -112,7 +148,7 @@ def certify(
 
     Run it again after an interruption: it resumes where it stopped.
     """
-    from unmoved.cli.work import Request, certify_command
+    from unmoved.cli.work import Choice, Request, certify_command
 
     request = Request(
         model,
@@ -131,6 +167,7 @@ def certify(
         seconds,
         store,
         out,
+        Choice(mode, cohen, label_known, family),
     )
     raise typer.Exit(
         certify_command(request, method=method, require=require, unchecked=unchecked, tsv=tsv, as_json=as_json)
@@ -146,7 +183,7 @@ def attack(
     steps: Annotated[int, typer.Option(help="Steps of each descent.")] = 40,
     restarts: Annotated[int, typer.Option(help="Random starts.")] = 3,
     sigma: Sigma = None,
-    samples: Samples = 1000,
+    samples: Samples = None,
     alpha: Alpha = "0.001",
     grid: Grid = 255,
     limit: Limit = None,
@@ -196,11 +233,21 @@ def check(
     floating: Annotated[bool, typer.Option("--float", help="Floating point with rounding bounds: fast.")] = False,
     model: Annotated[Path | None, typer.Option(help="The .onnx file, when the bundle has none beside it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first K certificates.", metavar="K")] = None,
+    resample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Smoothing certificates: draw K copies of each again, and say what that supports."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Re-check certificates by the independent checker: exit 0 only if every one is accepted."""
     from unmoved.cli.check import check_command
 
+    if resample is not None:
+        from unmoved.cli.resample import resample_command
+
+        raise typer.Exit(resample_command(path, resample, model=model, limit=limit, as_json=as_json))
     raise typer.Exit(check_command(path, exact=exact, floating=floating, model=model, limit=limit, as_json=as_json))
 
 
@@ -277,6 +324,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # without any argument the help has just been shown, and there is nothing to add
         if error.format_message():
             console.fail(complaint(error))
+        return console.MISUSE
+    except IntegrityError as error:
+        console.fail(f"the store is damaged or was changed ({error}): move it away and run again")
         return console.MISUSE
     except UnmovedError as error:
         console.fail(str(error))

@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from unmoved.cli import console
-from unmoved.cli.stores import find_store
+from unmoved.cli.stores import fetch, find_store
 from unmoved.core import UsageError
+from unmoved.core.errors import IntegrityError
 from unmoved.store import Store, rows, runs
 from unmoved_check.check import Checker, Mode
 from unmoved_check.cli import Misuse, Models, bundles, outcome
@@ -96,15 +97,21 @@ def check_store(store: Store, mode: Mode, limit: int | None) -> list[Answer]:
     answers = []
     with console.bar("checking") as move:
         for k, (model, manifest, payload) in enumerate(work):
-            found = _checker(store, model).check(
-                store.read("manifest", manifest), store.read("payload", payload), mode=mode
-            )
-            answers.append(Answer(manifest, found))
+            answers.append(Answer(manifest, _outcome(store, model, manifest, payload, mode)))
             move(k + 1, len(work))
     return answers
 
 
-def _certificates(store: Store) -> Iterator[tuple[str, str, str]]:
+def _outcome(store: Store, model: str, manifest: str, payload: str, mode: Mode) -> Accepted | Rejected:
+    try:
+        checker = _checker(store, model)
+        return checker.check(fetch(store, "manifest", manifest), fetch(store, "payload", payload), mode=mode)
+    except IntegrityError as error:
+        return Rejected(str(error))
+
+
+def certificates(store: Store) -> Iterator[tuple[str, str, str]]:
+    """Yield the names of model, manifest and payload of every certificate in a store."""
     for run in runs(store):
         for row in rows(store, run):
             if row.certificate is not None and row.payload is not None:
@@ -113,7 +120,7 @@ def _certificates(store: Store) -> Iterator[tuple[str, str, str]]:
 
 @lru_cache(maxsize=4)
 def _checker(store: Store, model: str) -> Checker:
-    return Checker(store.read("model", model))
+    return Checker(fetch(store, "model", model))
 
 
 def _json(answers: list[Answer]) -> dict[str, object]:

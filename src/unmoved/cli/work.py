@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from unmoved.cli import console, criterion
 from unmoved.cli.output import export
+from unmoved.cli.reasons import reasons
+from unmoved.cli.stores import FILE
 from unmoved.core import UsageError
 from unmoved.core.threat import Threat
 from unmoved.evaluate.methods import Sampling, attacking, certifying
@@ -20,10 +23,22 @@ from unmoved.loaders import load, load_npz
 from unmoved.record import Row
 from unmoved.record.tsv import write_log
 from unmoved.report.terminal import summary_json, summary_table
+from unmoved.smooth.holm import HolmMethod
+from unmoved.smooth.method import SmoothingMethod
 from unmoved.store import Store, open_store
 from unmoved.threats import parse
 
 FIGURES = ("certified", "clean", "falsified", "unknown", "abstained")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How certify's smoothing stops, and what its alpha is about (`evaluate.methods.Sampling`)."""
+
+    mode: str | None = None
+    cohen: bool = False
+    label_known: bool = False
+    family: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Request:
     threat: str
     clip: str | None
     sigma: str | None
-    samples: int
+    samples: int | None
     alpha: str
     grid: int
     limit: int | None
@@ -46,6 +61,7 @@ class Request:
     seconds: float | None
     store: str | None
     out: Path
+    choice: Choice = Choice()
 
     @property
     def asked(self) -> Threat:
@@ -55,11 +71,17 @@ class Request:
     @property
     def sampling(self) -> Sampling:
         """Smoothing's settings."""
-        return Sampling(self.sigma, self.samples, self.alpha, self.grid)
+        return Sampling(self.sigma, self.samples, self.alpha, self.grid, **asdict(self.choice))
 
     def load(self) -> tuple[Network, Dataset]:
         """Return the model and the data, checked against each other."""
-        x, y, remark = load_npz(self.data, x=self.x_name, y=self.y_name)
+        try:
+            x, y, remark = load_npz(self.data, x=self.x_name, y=self.y_name)
+        except UsageError as error:
+            name = {self.x_name: "x_name", self.y_name: "y_name"}.get(str(error.value))
+            if error.argument != "data" or name is None:
+                raise
+            raise UsageError(name, error.value, error.expected) from error
         if remark:
             console.note(f"{self.data}: {remark}")
         network = load(self.model, weights=self.weights, input_shape=(1, *x.shape[1:]))
@@ -68,7 +90,7 @@ class Request:
     def open(self) -> Store:
         """Return the store, after making sure that the output folder can be written."""
         writable(self.out)
-        return open_store(self.store or self.out / "store.sqlite")
+        return open_store(self.out / FILE if self.store is None else self.store)
 
 
 def certify_command(
@@ -80,7 +102,12 @@ def certify_command(
     if tsv is not None and function != "g":
         raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
     network, data = request.load()
+    if request.choice.family is not None:
+        inputs = min(request.limit or len(data.x), len(data.x))
+        chosen, function = certifying(method, request.asked, replace(request.sampling, inputs=inputs))
     store = request.open()
+    if isinstance(chosen, SmoothingMethod | HolmMethod):
+        _estimate(chosen, network, data, request)
     job = Job(
         network,
         data,
@@ -99,17 +126,37 @@ def certify_command(
     met = wanted is None or wanted.met(figures)
     if as_json:
         verdict = None if wanted is None else {"criterion": str(wanted), "met": met}
-        console.emit(json.dumps(summary_json([Results(job.run, tuple(answers))]) | {"require": verdict}, indent=2))
+        summary = summary_json([Results(job.run, tuple(answers))]) | {"require": verdict, "family": _family(answers)}
+        console.emit(json.dumps(summary, indent=2))
     else:
-        console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
-        _closing(request, store)
+        _show(job, answers, request)
+        family = _family(answers)
+        if family is not None:
+            console.line(str(family["says"]))
         if wanted is not None:
             style = "green" if met else "bold red"
             value = figures[wanted.figure]
             console.OUT.print(f"[{style}]{'met' if met else 'NOT met'}[/]: {wanted}, here {float(value):.4f}")
-    if unchecked and any(row.unchecked for row in answers):
-        console.fail("some certificates are UNCHECKED: no independent checker has accepted them")
+    if any(row.unchecked for row in answers):
+        console.warn("some certificates are UNCHECKED: no independent checker has accepted them")
     return console.OK if met else console.NOT_MET
+
+
+def _estimate(method: SmoothingMethod | HolmMethod, network: Network, data: Dataset, request: Request) -> None:
+    """Say on stderr how long the run will take at most, from the time of a few batches."""
+    inputs = min(request.limit or len(data.x), len(data.x))
+    smoothing = method.smoothing if isinstance(method, HolmMethod) else method
+    rate = smoothing.copies_a_second(network)
+    copies = inputs * (smoothing.samples + smoothing.selection_samples)
+    early = "" if smoothing.mode == "fixed" else "; inputs that are settled early take less"
+    console.note(f"at most about {_duration(copies / rate)}: {inputs} inputs, {rate:,.0f} copies a second{early}")
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{max(1, math.ceil(seconds))} s"
 
 
 def attack_command(request: Request, *, steps: int, restarts: int, as_json: bool) -> int:
@@ -132,9 +179,14 @@ def attack_command(request: Request, *, steps: int, restarts: int, as_json: bool
     if as_json:
         console.emit(json.dumps(summary_json([Results(job.run, tuple(answers))]), indent=2))
     else:
-        console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
-        _closing(request, store)
+        _show(job, answers, request)
     return console.OK
+
+
+def _family(rows: list[Row]) -> dict[str, object] | None:
+    """Return what is claimed of all inputs together, where anything is."""
+    found = next((row.details.get("family") for row in rows if row.details.get("family")), None)
+    return found if isinstance(found, dict) else None
 
 
 def shares(rows: list[Row]) -> dict[str, Fraction]:
@@ -164,16 +216,16 @@ def _run(job: Job, store: Store, request: Request, title: str) -> list[Row]:
     with console.bar(title) as move:
         answers = execute(job, store, limit=request.limit, progress=console.tally(move))
     export(store, job.run, request.out)
+    store.close()
     return answers
 
 
-def _closing(request: Request, store: Store) -> None:
-    console.OUT.print(
-        f"[dim]ledger, certificates and store in[/] {request.out}"
-        f"[dim]; next:[/] unmoved check {request.out}[dim],[/] unmoved report {request.out}",
-        soft_wrap=True,
-    )
-    store.close()
+def _show(job: Job, answers: list[Row], request: Request) -> None:
+    console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
+    for text in reasons(answers):
+        console.line(text)
+    where = request.out if request.store is None else request.store
+    console.line(f"kept in {request.out}; next: unmoved check {where}, unmoved report {where}", style="dim")
 
 
 def _seconds(value: float | None) -> float:
@@ -187,7 +239,7 @@ def _seconds(value: float | None) -> float:
 def _clip(text: str | None) -> tuple[str, str] | None:
     if text is None:
         return None
-    low, comma, high = text.partition(",")
-    if not comma:
+    ends = [part.strip() for part in text.split(",")]
+    if len(ends) != 2 or not all(ends):
         raise UsageError("clip", text, "two numbers, such as 0,1")
-    return low.strip(), high.strip()
+    return ends[0], ends[1]

@@ -3,5 +3,6 @@
 from unmoved.record.bundle import write_bundle
 from unmoved.record.ledger import Row, Run
 from unmoved.record.manifest import SCHEMA, canonical, digest, encode
+from unmoved.record.votes import Voted, read_votes
 
-__all__ = ["SCHEMA", "Row", "Run", "canonical", "digest", "encode", "write_bundle"]
+__all__ = ["SCHEMA", "Row", "Run", "Voted", "canonical", "digest", "encode", "read_votes", "write_bundle"]

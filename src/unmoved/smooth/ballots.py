@@ -14,6 +14,7 @@ import numpy as np
 
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Classes
+from unmoved.core.errors import UsageError
 from unmoved.core.notes import NoNotes, Notes
 from unmoved.smooth import merkle
 from unmoved.smooth.grid import GridPoint
@@ -101,7 +102,7 @@ class Ballots:
         """Return the record of the first `number` copies for certification, for a certificate."""
         data = self._decisive(number).astype(self._labels.dtype.newbyteorder("<")).tobytes()
         width = self._labels.dtype.itemsize
-        root = merkle.root(merkle.leaves(data, width))
+        root = merkle.tree(merkle.leaves(data, width)).root
         return Classes(root=root.hex(), bits=8 * width, packed=zlib.compress(data, 9))
 
     def note(self) -> None:
@@ -136,15 +137,19 @@ class Ballots:
         return Votes(tuple(counts), invalid)
 
 
-def unpack(record: Classes, samples: int) -> Labels:
-    """Return the classes of a record, (samples,); ValueError when it is damaged or of another length."""
-    width = record.bits // 8
+def unpack(record: Classes, samples: int) -> bytes:
+    """Return the classes of a record as bytes, `bits` each; UsageError when there are none, or not `samples` of them.
+
+    That they are those that the root binds is for the reader to test, leaf by leaf or at once (`merkle`).
+    """
     if record.packed is None:
-        raise ValueError("the record holds no classes, only their root")
+        raise UsageError("classes", "only their root", "a certificate that holds the classes themselves")
+    size = samples * record.bits // 8
     opened = zlib.decompressobj()
-    data = opened.decompress(record.packed, samples * width + 1)
-    if len(data) != samples * width or not opened.eof:
-        raise ValueError("the classes are not as many as the samples")
-    if merkle.root(merkle.leaves(data, width)).hex() != record.root:
-        raise ValueError("the classes are not those that the root binds")
-    return np.frombuffer(data, f"<u{width}")
+    try:
+        data = opened.decompress(record.packed, size + 1)
+    except zlib.error as error:
+        raise UsageError("classes", "damaged bytes", f"a zlib stream ({error})") from error
+    if len(data) != size or not opened.eof:
+        raise UsageError("classes", f"{len(data)} bytes", f"{size}, for {samples} samples")
+    return data

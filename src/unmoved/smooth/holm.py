@@ -64,8 +64,8 @@ class HolmMethod(Method):
         findings = []
         for i, level in enumerate(levels):
             found = smoothing.finding(sessions[i].result(level), problems[i])
-            if level is not None and problems[i].threat.size is not None:
-                eps = problems[i].threat.size
+            eps = problems[i].threat.size
+            if level is not None and eps is not None:
                 found = replace(found, radius=eps, details={**found.details, "sample_radius": float_down(eps)})
             findings.append(replace(found, seconds=seconds[i]))
         return findings

@@ -13,6 +13,7 @@ their first byte, so that no node can be passed off as a leaf.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 BLOCK = 128
@@ -25,30 +26,33 @@ def leaves(data: bytes, width: int) -> list[bytes]:
     return [data[start : start + step] for start in range(0, len(data), step)]
 
 
-def root(parts: Sequence[bytes]) -> bytes:
-    """Return the root hash over the leaves; SHA-256 of nothing when there is none."""
-    if not parts:
-        return sha256().digest()
+@dataclass(frozen=True)
+class Tree:
+    """The hashes of a tree, level by level: the leaves' first, the root's last."""
+
+    levels: tuple[tuple[bytes, ...], ...]
+
+    @property
+    def root(self) -> bytes:
+        """The root hash."""
+        return self.levels[-1][0]
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Return the audit path of leaf `index` (RFC 6962, section 2.1.1): what `proves` needs beside leaf and root."""
+        places = [(level, (index >> height) ^ 1) for height, level in enumerate(self.levels)]
+        return tuple(level[beside] for level, beside in places if beside < len(level))
+
+
+def tree(parts: Sequence[bytes]) -> Tree:
+    """Return the tree over at least one leaf."""
     level = [_leaf(part) for part in parts]
+    levels = [tuple(level)]
     # joining neighbours and carrying a lone last one up gives the tree of the RFC
     while len(level) > 1:
         joined = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         level = joined + level[len(joined) * 2 :]
-    return level[0]
-
-
-def path(parts: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the audit path of leaf `index` (RFC 6962, section 2.1.1): what `proves` needs besides leaf and root."""
-    level = [_leaf(part) for part in parts]
-    found = []
-    while len(level) > 1:
-        beside = index ^ 1
-        if beside < len(level):
-            found.append(level[beside])
-        joined = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = joined + level[len(joined) * 2 :]
-        index //= 2
-    return tuple(found)
+        levels.append(tuple(level))
+    return Tree(tuple(levels))
 
 
 def proves(expected: bytes, leaf: bytes, index: int, *, count: int, steps: Sequence[bytes]) -> bool:
