@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unmoved.cli.stores import fetch
 from unmoved.core import UsageError
 from unmoved.record import Run, write_bundle
 from unmoved.store import Store, rows
@@ -32,13 +33,13 @@ def _export(store: Store, run: Run, folder: Path) -> None:
     bundles.mkdir(parents=True, exist_ok=True)
     model = bundles / "model.onnx"
     if not model.exists():
-        _replace(model, store.read("model", run.model))
+        _replace(model, fetch(store, "model", run.model))
     for row in answers:
         if row.certificate is None or row.payload is None:
             continue
         path = bundles / f"{row.index:06d}-{row.certificate[:12]}.zip"
         if not path.exists():
-            write_bundle(path, store.read("manifest", row.certificate), store.read("payload", row.payload))
+            write_bundle(path, fetch(store, "manifest", row.certificate), fetch(store, "payload", row.payload))
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unmoved.core.errors import IntegrityError
 from unmoved.store import Store, open_store
 
 SQLITE = b"SQLite format 3\x00"
@@ -21,6 +22,14 @@ def find_store(text: str) -> Store | None:
     if path.is_dir():
         path = path / FILE
     return open_store(path, create=False) if _is_sqlite(path) else None
+
+
+def fetch(store: Store, kind: str, name: str) -> bytes:
+    """Return the bytes of an entry that another entry speaks of; IntegrityError where they are gone or changed."""
+    try:
+        return store.read(kind, name)
+    except KeyError as error:
+        raise IntegrityError(f"{kind} {name}: named by an answer, and not there") from error
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -82,6 +82,8 @@ class SqliteStore(Store):
             self._db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise UsageError("store", str(self.path), f"a store that can be written ({error})") from error
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"store {self.path}: {error}") from error
         finally:
             # whatever went wrong, a failed COMMIT included; SQLite may have rolled back by itself
             if self._db.in_transaction:
