@@ -12,7 +12,8 @@ from unmoved.core.errors import UsageError
 from unmoved.loaders.torch import load_torch
 from unmoved.ops import bind
 from unmoved.train import Ibp, Moment, SmoothRamp, interval_init, small_cnn
-from unmoved.train.ibp import margins_low, regulariser
+from unmoved.train.certified.box import margins_low
+from unmoved.train.certified.regulariser import regulariser
 from unmoved.train.statistics import clean_statistics, named_tensors
 
 

@@ -11,19 +11,11 @@ from unmoved.loaders.digits import SOURCES, load, split
 from unmoved.loaders.torch import load_torch
 from unmoved.ops import bind
 from unmoved.train import GaussianNoise, Ibp, Plan, default_init, fit, interval_init, mlp, small_cnn
-from unmoved.train.ibp import margins_low
+from unmoved.train.certified.box import margins_low
 from unmoved.train.loop import batches
 from unmoved.train.statistics import named_tensors
 
 EPS = 0.05
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Models worth certifying: training objectives and the one loop."""
 
+from unmoved.train.adversarial import Adversarial, Trades
 from unmoved.train.architectures import mlp, small_cnn
-from unmoved.train.ibp import Ibp
+from unmoved.train.certified import CcIbp, CrownIbp, ExpIbp, Ibp, MtlIbp, Sabr, Staps
+from unmoved.train.descent import Descent
 from unmoved.train.initialise import default_init, interval_init
 from unmoved.train.loop import Epoch, History, Plan, fit
 from unmoved.train.objective import Loss, Measured, Moment, Objective
@@ -9,10 +11,15 @@ from unmoved.train.schedule import ConstantThenCosine, SmoothRamp
 from unmoved.train.smoothing import Consistency, Denoising, GaussianNoise, Macer, SmoothAdv, Stability
 
 __all__ = [
+    "Adversarial",
+    "CcIbp",
     "Consistency",
     "ConstantThenCosine",
+    "CrownIbp",
     "Denoising",
+    "Descent",
     "Epoch",
+    "ExpIbp",
     "GaussianNoise",
     "History",
     "Ibp",
@@ -20,11 +27,15 @@ __all__ = [
     "Macer",
     "Measured",
     "Moment",
+    "MtlIbp",
     "Objective",
     "Plan",
+    "Sabr",
     "SmoothAdv",
     "SmoothRamp",
     "Stability",
+    "Staps",
+    "Trades",
     "default_init",
     "fit",
     "interval_init",
