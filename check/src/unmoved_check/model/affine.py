@@ -9,7 +9,7 @@ from math import isqrt, prod
 
 from unmoved_check.model.builder import ONE, ZERO, Builder, Value, Variable, exact
 from unmoved_check.model.constant import Constant, float32
-from unmoved_check.model.folding import arithmetic
+from unmoved_check.model.folding import arithmetic, negated
 from unmoved_check.model.movement import expanded, reshaped, transposed
 from unmoved_check.model.reader import Node
 from unmoved_check.model.steps import Bracket, Conv, Dense
@@ -213,4 +213,4 @@ def negative(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         return build.stretched(x, Fraction(-1))
     if x is None:
         raise node.refuse("with a missing input")
-    return Constant(x.kind, x.shape, [-v for v in x.values])
+    return negated(node, x)

@@ -14,7 +14,7 @@ from typing import Literal
 from unmoved_check.model.wire import Message
 from unmoved_check.outcome import Rejection
 
-Kind = Literal["float", "int", "bool"]
+Kind = Literal["float", "int", "int32", "int8", "uint8", "bool"]
 Number = int | float | Fraction
 
 # ONNX TensorProto.DataType -> (kind, array code of raw_data)
@@ -23,11 +23,20 @@ _TYPES: dict[int, tuple[Kind, str]] = {
     11: ("float", "d"),
     10: ("float", "e"),
     7: ("int", "q"),
-    6: ("int", "i"),
-    2: ("int", "B"),
-    3: ("int", "b"),
+    6: ("int32", "i"),
+    2: ("uint8", "B"),
+    3: ("int8", "b"),
     9: ("bool", "B"),
 }
+
+RANGES: dict[Kind, range] = {
+    "int": range(-(1 << 63), 1 << 63),
+    "int32": range(-(1 << 31), 1 << 31),
+    "int8": range(-128, 128),
+    "uint8": range(256),
+    "bool": range(2),
+}
+"""What whole numbers a kind holds: arithmetic that leaves them wraps around in a runtime, and is refused here."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Constant:
 
     def integers(self) -> list[int]:
         """The values of an int constant."""
-        if self.kind != "int":
+        if self.kind in ("float", "bool"):
             raise Rejection("model: expected integers")
         return [int(v) for v in self.values]
 
@@ -94,7 +103,7 @@ def read_tensor(message: Message) -> Constant:
     if len(filled) > 1:
         raise Rejection("model: a tensor with two kinds of data")
     if message.has(9):
-        return Constant(kind, shape, _raw(letter, bytes(message.blob(9))))
+        return _ranged(Constant(kind, shape, _raw(letter, bytes(message.blob(9)))))
     if filled and filled[0] != {"f": 4, "d": 10, "q": 7}.get(letter, 5):
         raise Rejection("model: a tensor's data is in the wrong field")
     if letter in "fd":
@@ -105,10 +114,13 @@ def read_tensor(message: Message) -> Constant:
         if any(not 0 <= n < 1 << 16 for n in numbers):
             raise Rejection("model: a float16 of more than 16 bits")
         return Constant(kind, shape, _raw("e", b"".join(n.to_bytes(2, "little") for n in numbers)))
-    low, high = {"q": (-(1 << 63), 1 << 63), "i": (-(1 << 31), 1 << 31), "b": (-128, 128)}.get(letter, (0, 256))
-    if any(not low <= n < high for n in numbers) or (kind == "bool" and any(n > 1 for n in numbers)):
+    return _ranged(Constant(kind, shape, tuple(numbers)))
+
+
+def _ranged(constant: Constant) -> Constant:
+    if constant.kind != "float" and any(n not in RANGES[constant.kind] for n in constant.values):
         raise Rejection("model: an integer out of its type's range")
-    return Constant(kind, shape, tuple(numbers))
+    return constant
 
 
 def _raw(letter: str, data: bytes) -> Sequence[Number]:

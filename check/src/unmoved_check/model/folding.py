@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import prod
 
-from unmoved_check.model.constant import Constant, Kind, Number, float32
+from unmoved_check.model.constant import RANGES, Constant, Kind, Number, float32
 from unmoved_check.model.movement import axis, broadcast, expanded
 from unmoved_check.model.reader import Attribute, Node
 from unmoved_check.outcome import Rejection
@@ -50,29 +50,27 @@ def constant_of_shape(node: Node, shape: Sequence[int]) -> Constant:
     return Constant(value.kind, tuple(shape), [value.single()] * prod(shape))
 
 
-def range_node(start: int, limit: int, step: int) -> Constant:
-    """ONNX Range on integers."""
+def range_node(kind: Kind, start: int, limit: int, step: int) -> Constant:
+    """ONNX Range on integers of one kind."""
     if step == 0 or abs(limit - start) > 1 << 20:
         raise Rejection("model: Range with step 0 or too long")
     numbers = list(range(start, limit, step))
-    return Constant("int", (len(numbers),), numbers)
+    return Constant(kind, (len(numbers),), numbers)
 
 
 def cast(node: Node, constant: Constant) -> Constant:
     """ONNX Cast where it changes no number: to float32/64 from what they hold exactly, to integers from integers."""
     target = node.integer("to", 0)
-    if target in (6, 7) and constant.kind in ("int", "bool"):
-        values = [int(v) for v in constant.values]
-        if target == 6 and any(not -(1 << 31) <= v < 1 << 31 for v in values):
-            raise node.refuse("that overflows")
-        return Constant("int", constant.shape, values)
-    if target == 9 and constant.kind in ("int", "bool"):
+    if target in (6, 7) and constant.kind != "float":
+        kind: Kind = "int" if target == 7 else "int32"
+        return Constant(kind, constant.shape, [_in_range(node, int(v), kind) for v in constant.values])
+    if target == 9 and constant.kind != "float":
         return Constant("bool", constant.shape, [int(v != 0) for v in constant.values])
     if target in (1, 11):
         if constant.kind != "float" and any(abs(int(v)) > 1 << 24 for v in constant.values):
             raise node.refuse("that rounds")
-        if constant.kind == "float" and target == 1:
-            return _as_float32(node, constant)
+        if constant.kind == "float":
+            return _as_float32(node, constant) if target == 1 else constant
         return Constant("float", constant.shape, [float(v) for v in constant.values])
     raise node.refuse(f"of {constant.kind} to type {target}")
 
@@ -95,18 +93,18 @@ def arithmetic(node: Node, left: Constant, right: Constant) -> Constant:
     if prod(shape) > 1 << 20:
         raise node.refuse("on too large constants")
     left, right = expanded(left, shape), expanded(right, shape)
-    if left.kind == "int":
+    if left.kind != "float":
         table = _INTEGER
         pairs = zip(left.integers(), right.integers(), strict=True)
-        values: list[Number] = [_in_int64(node, table[node.op](a, b)) for a, b in pairs]
+        values: list[Number] = [_in_range(node, table[node.op](a, b), left.kind) for a, b in pairs]
     else:
         exact = zip(left.rationals(), right.rationals(), strict=True)
         values = [_RATIONAL[node.op](a, b) for a, b in exact]
     return Constant(left.kind, shape, values)
 
 
-def _in_int64(node: Node, value: int) -> int:
-    if not -(1 << 63) <= value < 1 << 63:
+def _in_range(node: Node, value: int, kind: Kind) -> int:
+    if value not in RANGES[kind]:
         raise node.refuse("that overflows")
     return value
 
@@ -121,6 +119,14 @@ def _exact_quotient(a: Fraction, b: Fraction) -> Fraction:
     if b == 0:
         raise Rejection("model: division by zero")
     return a / b
+
+
+def negated(node: Node, constant: Constant) -> Constant:
+    """ONNX Neg."""
+    if constant.kind == "float":
+        return Constant("float", constant.shape, [-v for v in constant.values])
+    values = [_in_range(node, -v, constant.kind) for v in constant.integers()]
+    return Constant(constant.kind, constant.shape, values)
 
 
 _INTEGER: dict[str, Callable[[int, int], int]] = {
@@ -158,7 +164,7 @@ def product(node: Node, constant: Constant) -> Constant:
     if len(constant.shape) != 1 or node.integers("axes") not in (None, [0]):
         raise node.refuse("of more than one dimension")
     shape = (1,) if node.integer("keepdims", 1) else ()
-    return Constant("int", shape, [_in_int64(node, prod(constant.integers()))])
+    return Constant(constant.kind, shape, [_in_range(node, prod(constant.integers()), constant.kind)])
 
 
 def dims(node: Node, shape: tuple[int, ...]) -> Constant:

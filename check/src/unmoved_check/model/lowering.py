@@ -94,6 +94,8 @@ def lower(source: Source) -> Graph:
         result = entry.rule(build, node, inputs)
         if not node.outputs or prod(result.shape) > MOST_ELEMENTS:
             raise node.refuse("without an output, or with too large a one")
+        if isinstance(result, Variable) and not result.size:
+            raise node.refuse("that makes an empty tensor")
         known[node.outputs[0]] = result
     output = _lookup(known, source.output)
     if not isinstance(output, Variable):

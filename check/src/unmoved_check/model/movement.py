@@ -89,7 +89,8 @@ def sliced(constant: Constant, bounds: Sequence[tuple[int, int, int, int]]) -> C
         if step > 0:
             span = range(min(max(start, 0), size), min(max(end, 0), size), step)
         else:
-            span = range(min(max(start, -1), size - 1), min(max(end, -1), size - 1), step)
+            # a start before the front is the front (ONNX; not as in Python, where nothing is left)
+            span = range(min(max(start, 0), size - 1), min(max(end, -1), size - 1), step)
         constant = along(constant, which, span)
     return constant
 
@@ -148,6 +149,8 @@ def padded(constant: Constant, before: Sequence[int], after: Sequence[int], fill
     """Constant padding; negative amounts crop."""
     for which, (left, right) in enumerate(zip(before, after, strict=True)):
         size = constant.shape[which]
+        if size + min(left, 0) + min(right, 0) < 0:
+            raise Rejection("model: Pad crops more than there is")
         if left < 0 or right < 0:
             constant = along(constant, which, range(max(-left, 0), size - max(-right, 0)))
         for amount, in_front in ((left, True), (right, False)):

@@ -230,8 +230,11 @@ def where(build: Builder, node: Node, inputs: Inputs) -> Value:
 
 def range_node(build: Builder, node: Node, inputs: Inputs) -> Value:
     """ONNX Range of integer constants."""
-    start, limit, step = (known(node, value).integers() for value in inputs)
-    return folding.range_node(start[0], limit[0], step[0])
+    ends = [known(node, value) for value in inputs]
+    if len({c.kind for c in ends}) > 1 or any(len(c.values) != 1 for c in ends):
+        raise node.refuse("of several types, or of no single numbers")
+    start, limit, step = (c.integers()[0] for c in ends)
+    return folding.range_node(ends[0].kind, start, limit, step)
 
 
 def reduce_prod(build: Builder, node: Node, inputs: Inputs) -> Value:

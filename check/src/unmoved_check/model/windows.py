@@ -38,6 +38,8 @@ class Geometry:
         axes = []
         for i in range(rank):
             reach = (kernel[i] - 1) * dilations[i] + 1
+            if dilations[i] != 1 and auto.startswith("SAME"):
+                raise node.refuse("with dilations and auto_pad, where runtimes differ")
             pair = _auto_pads(node, auto, (space[i], reach, strides[i]), (pads[i], pads[i + rank]))
             axes.append(_axis(space[i], reach, strides[i], pair, ceil and auto in ("NOTSET", "VALID")))
         if any(out < 1 for out, _, _ in axes):
