@@ -30,6 +30,9 @@ U = 2.0**-53
 TINY = 1e-290
 """More than 2^30 underflows of 2^-1022 (about 2e-299), which it stands for."""
 
+SMALLEST = 2.0**-1074
+"""The least float64 above 0: twice what one underflow can lose."""
+
 LARGEST = 1e200
 """Bounds beyond this are refused: below it no difference, and no centre, of bounds can overflow."""
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from unmoved_check.floating_conv import Patches
 from unmoved_check.floating_rounding import (
+    SMALLEST,
     TINY,
     Array,
     U,
@@ -74,7 +75,8 @@ class FloatStep(Protocol):
 class FloatLinear:
     """Common to Dense and Conv: y = W x with matrix products of at most `inner` (forward) and `outer` (backward) terms.
 
-    forward: |W x - fl(W c)| <= |W| r + g_inner |W| |c| = |W| (r + g |c|) for |x - c| <= r.
+    forward: |W x - fl(W c)| <= |W| r + g_inner |W| |c| = |W| (r + g |c|) for |x - c| <= r. The product g |c| may
+    underflow, and |W| would make much of what is lost: SMALLEST, added before, is more.
     price: |fl(A W) - A W| . X <= g_outer |A| |W| X, so price = g_outer |W| X.
     """
 
@@ -94,7 +96,7 @@ class FloatLinear:
         """Centre and radius, as above."""
         centre, radius = boxes[self.source].ball()
         middle = self.apply(centre, False)
-        reach = raised(self.apply(radius + gamma(self.inner) * np.abs(centre), True), self.inner)
+        reach = raised(self.apply(radius + (gamma(self.inner) * np.abs(centre) + SMALLEST), True), self.inner)
         return Box(down(middle - reach), up(middle + reach))
 
     def price(self, boxes: Boxes) -> Array:
