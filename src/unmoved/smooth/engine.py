@@ -59,13 +59,13 @@ class Setup:
             raise UsageError("precision", self.precision, " or ".join(PRECISIONS))
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 0:
             raise UsageError("batch", self.batch, "an integer >= 1, or 0 for one that fits the network")
+        kind = str(self.device).partition(":")[0]
+        if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+            raise UsageError("device", self.device, "cpu, or cuda where there is such a device")
         if self.precision == "bfloat16" and not has_bfloat16(self.device):
             raise UsageError("precision", self.precision, f"float32: {self.device} has no instructions for bfloat16")
         if self.compiled and not has_compiler():
             raise UsageError("compiled", True, "False: there is no C++ compiler here for torch.compile to use")
-        kind = torch.device(self.device).type if isinstance(self.device, str) else ""
-        if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-            raise UsageError("device", self.device, "cpu, or cuda where there is such a device")
 
     def for_forwards(self, number: int, network: Network) -> Setup:
         """Return the setup for so many forwards of a network: compiled where that pays and can be done.

@@ -59,9 +59,10 @@ class Smoothed:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classifier", readable(self.classifier))
-        for name, value in (("classes", self.classes), ("batch", self.batch), ("jobs", self.jobs - 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise UsageError(name, getattr(self, name), f"an integer >= {int(name == 'jobs')}")
+        for name, least in (("classes", 0), ("batch", 0), ("jobs", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(name, value, f"an integer >= {least}")
         if self.classes == 1:
             raise UsageError("classes", self.classes, "an integer >= 2")
 
