@@ -43,6 +43,7 @@ def _export(store: Store, run: Run, folder: Path) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
+    # two runs may end in the same folder at the same time
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     partial.write_bytes(data)
     os.replace(partial, path)

@@ -63,6 +63,13 @@ class Request:
     out: Path
     choice: Choice = Choice()
 
+    def __post_init__(self) -> None:
+        """Refuse what no run could mean, before anything is loaded."""
+        if self.limit is not None and self.limit < 1:
+            raise UsageError("limit", self.limit, "a whole number of inputs >= 1")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError("seconds", self.seconds, "a number > 0")
+
     @property
     def asked(self) -> Threat:
         """The threat."""
@@ -97,7 +104,7 @@ def certify_command(
     request: Request, *, method: str, require: str | None, unchecked: bool, tsv: Path | None = None, as_json: bool
 ) -> int:
     """Certify the data set; return the exit code."""
-    wanted = criterion.parse(require, FIGURES) if require else None
+    wanted = None if require is None else criterion.parse(require, FIGURES)
     chosen, function = certifying(method, request.asked, request.sampling)
     if tsv is not None and function != "g":
         raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
@@ -117,7 +124,7 @@ def certify_command(
         seed=request.seed,
         unchecked=unchecked,
         model_name=Path(request.model).name,
-        seconds=_seconds(request.seconds),
+        seconds=math.inf if request.seconds is None else request.seconds,
     )
     answers = _run(job, store, request, f"certifying {job.threat.name}")
     if tsv is not None:
@@ -173,7 +180,7 @@ def attack_command(request: Request, *, steps: int, restarts: int, as_json: bool
         function=function,
         seed=request.seed,
         model_name=Path(request.model).name,
-        seconds=_seconds(request.seconds),
+        seconds=math.inf if request.seconds is None else request.seconds,
     )
     answers = _run(job, store, request, f"attacking {job.threat.name}")
     if as_json:
@@ -226,14 +233,6 @@ def _show(job: Job, answers: list[Row], request: Request) -> None:
         console.line(text)
     where = request.out if request.store is None else request.store
     console.line(f"kept in {request.out}; next: unmoved check {where}, unmoved report {where}", style="dim")
-
-
-def _seconds(value: float | None) -> float:
-    if value is None:
-        return float("inf")
-    if not value > 0:
-        raise UsageError("seconds", value, "a number > 0")
-    return value
 
 
 def _clip(text: str | None) -> tuple[str, str] | None:

@@ -83,6 +83,9 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
 
 def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: int = 3) -> tuple[Method, str]:
     """Return the attack on f, or on g when a sigma is given, and which function it is that it attacks."""
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if value < 1:
+            raise UsageError(name, value, "a whole number >= 1")
     if sampling.sigma is None:
         return PgdMethod((Pgd(steps=1, restarts=1, targets=0, step=1.0), Pgd(steps=steps, restarts=restarts))), "f"
     noise = _noise(threat, sampling)
