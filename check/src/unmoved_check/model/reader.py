@@ -1,4 +1,4 @@
-"""ONNX ModelProto to nodes, constants, input and output; opset 9 to 23.
+"""ONNX ModelProto to nodes, constants, input and output; opset 8 to 23.
 
 Field numbers are those of onnx.proto3. What could change the meaning of the graph and is not read here
 (subgraphs, sparse tensors, functions in the default domain) is refused.
@@ -103,12 +103,14 @@ def read_model(data: bytes) -> Source:
 
 
 def _opset(model: Message) -> int:
-    versions = [entry.integer(2) for entry in model.messages(8) if entry.text(1) in _DEFAULT_DOMAIN]
+    """The version of the default domain, which may be listed more than once, but with one version only."""
+    versions = {entry.integer(2) for entry in model.messages(8) if entry.text(1) in _DEFAULT_DOMAIN}
     if len(versions) != 1:
         raise Rejection("model: expected one opset of the default domain")
-    if not 9 <= versions[0] <= 23:
-        raise Rejection(f"model: opset {versions[0]}, expected 9 to 23")
-    return versions[0]
+    version = versions.pop()
+    if not 8 <= version <= 23:
+        raise Rejection(f"model: opset {version}, expected 8 to 23")
+    return version
 
 
 def _shape(info: Message) -> tuple[int, ...]:
