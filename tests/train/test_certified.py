@@ -27,7 +27,7 @@ from unmoved.train import (
     mlp,
 )
 from unmoved.train.certified.box import Batch
-from unmoved.train.certified.crown_ibp import margins_linear
+from unmoved.train.certified.crown_ibp import fused_loss, margins_linear
 from unmoved.train.certified.small_box import small_box
 from unmoved.train.certified.taps import _connected, tail_of
 from unmoved.train.statistics import named_tensors
@@ -51,10 +51,20 @@ class TestCrownIbp(ObjectiveContract):
     random = False
 
     def objective(self):
-        return CrownIbp(EPS, last=0.7)
+        return CrownIbp(EPS, last=0.7, fused=False)
 
     def equals(self):
-        return [(CrownIbp(EPS, last=0.0), Ibp(EPS)), (CrownIbp(0.0, last=0.7), PLAIN)]
+        return [(CrownIbp(EPS, last=0.0), Ibp(EPS)), (CrownIbp(0.0, last=0.7, fused=False), PLAIN)]
+
+
+class TestFusedCrownIbp(ObjectiveContract):
+    random = False
+
+    def objective(self):
+        return CrownIbp(EPS, last=0.7, fused=True)
+
+    def equals(self):
+        return [(CrownIbp(EPS, last=0.0, fused=True), Ibp(EPS)), (CrownIbp(0.0, fused=True), PLAIN)]
 
 
 class TestSabr(ObjectiveContract):
@@ -171,11 +181,25 @@ def test_linear_margins_are_those_of_the_certifying_bounds_where_intervals_are_e
     assert torch.allclose(found.flatten(), certifying, atol=1e-5)
 
 
+def test_the_fused_loss_bounds_every_point_and_beats_the_intervals_loss(read):
+    batch = a_batch(read)
+    bounds = batch.interval(batch.box(0.1))
+    lower = batch.margins(bounds)
+    found = fused_loss(batch, bounds, lower)
+    for points in corners(batch, 0.1):
+        assert functional.cross_entropy(batch.scores(points), batch.y) <= found
+    assert found < functional.cross_entropy(-lower, batch.y)
+
+
 def test_crown_ibp_falls_from_linear_to_interval_bounds(read):
     net, _ = read
     x, y = a_batch(read).x.view(-1, 6), a_batch(read).y
     at = {}
-    for name, objective in {"crown": CrownIbp(0.2, last=1.0), "ibp": Ibp(0.2), "both": CrownIbp(0.2, last=0.0)}.items():
+    for name, objective in {
+        "crown": CrownIbp(0.2, last=1.0, fused=False),
+        "ibp": Ibp(0.2),
+        "both": CrownIbp(0.2, last=0.0),
+    }.items():
         at[name] = [objective.start(net, (6,))(x, y, moment(t)).figures["certified"] for t in (0.2, 1.0)]
     assert at["crown"][0] >= at["both"][0] >= at["ibp"][0] and at["both"][1] == at["ibp"][1]
 

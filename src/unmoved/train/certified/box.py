@@ -55,6 +55,10 @@ class Batch:
         """Return lower bounds (n, classes) of y_label - y_j, 0 at the label, from interval bounds."""
         return margins_low(self.ops, self.network, bounds, self.y)
 
+    def rows_low(self, bounds: Mapping[str, Bounds], query: Query) -> Tensor:
+        """Return lower bounds (R,) of a query's rows from interval bounds."""
+        return rows_low(self.ops, self.network, bounds, query)
+
     def scores(self, points: Tensor) -> Tensor:
         """Return the outputs (k, classes) at points (k, *network.input_shape), under the same batch norm."""
         return evaluate(self.ops, self.network, points).flatten(1)
@@ -147,9 +151,13 @@ class BoxLoss:
 
 def margins_low(ops: tuple[Op, ...], network: Network, bounds: Mapping[str, Bounds], y: Tensor) -> Tensor:
     """Return lower bounds (n, classes) of y_label - y_j, 0 at the label itself, the last affine operators merged in."""
+    return rows_low(ops, network, bounds, margin_query(network, y)).view(len(y), -1)
+
+
+def rows_low(ops: tuple[Op, ...], network: Network, bounds: Mapping[str, Bounds], query: Query) -> Tensor:
+    """Return lower bounds (R,) of a query's rows from interval bounds over the box that is the input's."""
     box = bounds[network.input]
-    enclosure = Enclosure.of_box(box.low, box.high)
-    return interval_low(ops, network, enclosure, dict(bounds), margin_query(network, y)).view(len(y), -1)
+    return interval_low(ops, network, Enclosure.of_box(box.low, box.high), bounds, query)
 
 
 def margin_query(network: Network, y: Tensor) -> Query:
