@@ -10,7 +10,20 @@ from unmoved.core.errors import UsageError
 from unmoved.loaders.digits import SOURCES, load, split
 from unmoved.loaders.torch import load_torch
 from unmoved.ops import bind
-from unmoved.train import GaussianNoise, Ibp, Plan, default_init, fit, interval_init, mlp, small_cnn
+from unmoved.train import (
+    CertifiedShare,
+    CrownIbp,
+    Descent,
+    GaussianNoise,
+    Ibp,
+    Plan,
+    Sabr,
+    default_init,
+    fit,
+    interval_init,
+    mlp,
+    small_cnn,
+)
 from unmoved.train.certified.box import margins_low
 from unmoved.train.loop import batches
 from unmoved.train.statistics import named_tensors
@@ -105,3 +118,28 @@ def test_bad_data_is_refused(digits):
             Plan(**wrong)
     with pytest.raises(UsageError):
         GaussianNoise(-1)
+
+
+@pytest.mark.parametrize("objective", [Ibp(0.05), CrownIbp(0.05, last=1.0), Sabr(0.05, attack=Descent(steps=1))])
+def test_mixed_precision_learns_and_keeps_float32_weights(digits, objective):
+    x, y, *_ = digits
+    net = mlp(inputs=64, hidden=(32,))
+    interval_init(net, 0)
+    history = fit(net, x[:600], y[:600], objective, Plan(epochs=3, precision="bfloat16"))
+    assert history[-1].figures["clean"] > history[0].figures["clean"] + 0.1
+    assert all(p.dtype is torch.float32 and p.isfinite().all() for p in net.parameters())
+
+
+def test_the_certified_share_is_that_of_the_exact_margins_of_a_linear_model():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
+    rng = np.random.default_rng(0)
+    x, y, eps = rng.random((40, 6), np.float32), rng.integers(0, 3, 40), 0.05
+    weight, bias = (t.detach().double().numpy() for t in (net[1].weight, net[1].bias))
+    good = 0
+    for point, label in zip(x.astype(float), y, strict=True):
+        rows = weight[label] - np.delete(weight, label, 0)
+        low, high = np.clip(point - eps, 0, 1), np.clip(point + eps, 0, 1)
+        worst = np.where(rows > 0, rows * low, rows * high).sum(1) + bias[label] - np.delete(bias, label)
+        good += bool((worst > 0).all())
+    share = CertifiedShare(x, y, eps, batch=7)
+    assert 0 < good < 40 and share(net) == good / 40 == share(net)

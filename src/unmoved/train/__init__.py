@@ -3,16 +3,20 @@
 from unmoved.train.adversarial import Adversarial, Trades
 from unmoved.train.architectures import mlp, small_cnn
 from unmoved.train.certified import CcIbp, CrownIbp, ExpIbp, Ibp, MtlIbp, Sabr, Staps
+from unmoved.train.checkpoint import Checkpoints
 from unmoved.train.descent import Descent
 from unmoved.train.initialise import default_init, interval_init
 from unmoved.train.loop import Epoch, History, Plan, fit
 from unmoved.train.objective import Loss, Measured, Moment, Objective
 from unmoved.train.schedule import ConstantThenCosine, SmoothRamp
 from unmoved.train.smoothing import Consistency, Denoising, GaussianNoise, Macer, SmoothAdv, Stability
+from unmoved.train.stopping import CertifiedShare, Stopping
 
 __all__ = [
     "Adversarial",
     "CcIbp",
+    "CertifiedShare",
+    "Checkpoints",
     "Consistency",
     "ConstantThenCosine",
     "CrownIbp",
@@ -35,6 +39,7 @@ __all__ = [
     "SmoothRamp",
     "Stability",
     "Staps",
+    "Stopping",
     "Trades",
     "default_init",
     "fit",
