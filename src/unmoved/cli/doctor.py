@@ -20,7 +20,8 @@ def doctor_command(model: str, weights: Path | None, input_shape: str | None, *,
         console.emit(json.dumps(found.to_json(), indent=2))
         return console.OK
     console.OUT.print(f"[bold]{model}[/]  sha256 {found.digest[:16]}…", soft_wrap=True)
-    console.OUT.print(f"input {found.input_shape}, {found.outputs} outputs, {found.parameters:,} parameters")
+    outputs = "1 output" if found.outputs == 1 else f"{found.outputs} outputs"
+    console.OUT.print(f"input {found.input_shape}, {outputs}, {found.parameters:,} parameters")
     console.OUT.print(_operators(found))
     for method in found.methods:
         mark = "[green]applies[/]" if method.applies else "[red]does not apply[/]"

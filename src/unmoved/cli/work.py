@@ -108,6 +108,8 @@ def certify_command(
     chosen, function = certifying(method, request.asked, request.sampling)
     if tsv is not None and function != "g":
         raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
+    if tsv is not None and (tsv.is_dir() or not tsv.parent.is_dir() or not os.access(tsv.parent, os.W_OK)):
+        raise UsageError("tsv", str(tsv), "a file that can be written")
     network, data = request.load()
     if request.choice.family is not None:
         inputs = min(request.limit or len(data.x), len(data.x))

@@ -38,7 +38,7 @@ def certify_dataset(
     method: str = "auto",
     *,
     sigma: object = None,
-    samples: int = 10_000,
+    samples: int | None = None,
     alpha: object = "0.001",
     grid: int = 255,
     limit: int | None = None,

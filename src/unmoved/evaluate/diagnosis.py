@@ -6,11 +6,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unmoved_check.check import OPERATORS as CHECKED
-
 from unmoved import ops
 from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
+from unmoved_check.check import OPERATORS as CHECKED
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def diagnose(network: Network) -> Diagnosis:
         parameters=sum(value.size for value in network.constants.values() if value.dtype.kind == "f"),
         operators=operators,
         methods=_methods(problem, unchecked, network.outputs),
-        advice=tuple(_advice(operators, problem, unchecked)),
+        advice=tuple(_advice(operators, problem, unchecked) + _about_outputs(network.outputs)),
     )
 
 
@@ -89,7 +88,7 @@ def _methods(problem: str | None, unchecked: list[str], outputs: int) -> tuple[A
         Applicability(
             "smoothing",
             smooth,
-            "always applies to a classifier; it speaks of the smoothed model g (L2)"
+            "whatever the operators; it speaks of the smoothed model g (L2)"
             if smooth
             else "the model has a single output: not a classifier",
         ),
@@ -109,3 +108,12 @@ def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: lis
             "instead, pass --unchecked to see marked verdicts, or use --method smoothing"
         )
     return advice
+
+
+def _about_outputs(outputs: int) -> list[str]:
+    if outputs >= 2:
+        return []
+    return [
+        "one output has no classes to tell apart, so certifying a data set needs at least two. From Python, "
+        "LinearProperty says what a single output must keep"
+    ]

@@ -46,15 +46,19 @@ def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, s
     """Return the method of this name and the function it speaks of, "f" or "g".
 
     "auto" is smoothing when a sigma is given, else the cascade interval, then linear. Raises UsageError for an unknown
-    name, for smoothing without sigma or against another threat than L2, for a sigma that would not be used, and for
-    an (alpha, samples) at which nothing could ever be certified.
+    name, for smoothing without sigma or against another threat than L2, for a setting of smoothing that would not be
+    used, and for an (alpha, samples) at which nothing could ever be certified.
     """
     if name == "smoothing" or (name == "auto" and sampling.sigma is not None):
         return _smoothing(threat, sampling), "g"
     if name not in METHODS:
         raise UsageError("method", name, "one of " + ", ".join([*METHODS, "smoothing"]))
-    if sampling.sigma is not None:
-        raise UsageError("sigma", sampling.sigma, f"no sigma with --method {name}: only smoothing uses one")
+    _alpha(sampling.alpha)
+    for option in ("sigma", "samples", "mode", "cohen", "label_known", "family"):
+        value = getattr(sampling, option)
+        if value not in (None, False):
+            without = "a sigma with it: " if name == "auto" else f"nothing with method {name}: "
+            raise UsageError(option, value, without + "only smoothing uses it")
     return METHODS[name](), "f"
 
 
