@@ -12,8 +12,8 @@ from typing import Any
 import mpmath
 import pytest
 
-from unmoved_check import binomial, normal
-from unmoved_check import counts as counts_module
+from unmoved_check import binomial, noise_gaussian, normal
+from unmoved_check import detour as detour_module
 from unmoved_check.binomial import clopper_pearson_high, clopper_pearson_low
 from unmoved_check.counts import MOST_SAMPLES, check_counts
 from unmoved_check.normal import exp_bounds, normal_cdf_bounds, normal_quantile_bounds
@@ -437,7 +437,7 @@ def test_each_quantile_is_taken_from_its_safe_end(bound, monkeypatch):
         p: (low - width, high + width)
         for p, low, high in ((p, *normal_quantile_bounds(p)) for p in levels_asked(manifest, monkeypatch))
     }
-    monkeypatch.setattr(counts_module, "normal_quantile_bounds", wide.__getitem__)
+    monkeypatch.setattr(noise_gaussian, "normal_quantile_bounds", wide.__getitem__)
     truth = true_radius(manifest) - real(Fraction(1, 2) * width)
     assert accepted(manifest, center(ON), truth - NANO)
     assert not accepted(manifest, center(ON), truth + NANO)
@@ -450,7 +450,7 @@ def levels_asked(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> list[Fr
         asked.append(probability)
         return normal_quantile_bounds(probability)
 
-    monkeypatch.setattr(counts_module, "normal_quantile_bounds", listen)
+    monkeypatch.setattr(noise_gaussian, "normal_quantile_bounds", listen)
     check_counts(manifest, center(ON), SHAPE)
     return asked
 
@@ -522,9 +522,9 @@ def test_distances_of_all_elements_add_up():
 
 
 def test_square_root_is_rounded_up_and_close():
-    assert counts_module._sqrt_high(Fraction(0)) == 0
+    assert detour_module.sqrt_high(Fraction(0)) == 0
     for value in (Fraction(2), Fraction(1, 3), Fraction(1, 10**90), Fraction(6, 255**2), Fraction(4)):
-        root = counts_module._sqrt_high(value)
+        root = detour_module.sqrt_high(value)
         assert (
             root * root
             >= value
@@ -630,7 +630,7 @@ LIES = {
     "sigma integer": (lie("evidence", "sigma", to=1), "sigma is not a rational"),
     "sigma enormous": (lie("evidence", "sigma", to="1e900"), "used up"),
     "grid 0": (lie("evidence", "grid", to=0), "grid is not an integer >= 1"),
-    "grid negative": (lie("evidence", "grid", to=-255), "grid is not an integer >= 1"),
+    "grid negative": (lie("evidence", "grid", to=-255), "grid is not an integer >= 0"),
     "grid bool": (lie("evidence", "grid", to=True), "grid is not an integer"),
     "grid float": (lie("evidence", "grid", to=255.0), "grid is not an integer"),
     "other grid": (lie("evidence", "grid", to=100), "not on the grid of 1/100"),
@@ -656,8 +656,9 @@ LIES = {
     "semantics": (lie("claim", "semantics", to="real"), "semantics is not 'sampled'"),
     "guarantee": (lie("claim", "guarantee", "kind", to="deterministic"), "kind is not 'probabilistic'"),
     "guarantee text": (lie("claim", "guarantee", to="probabilistic"), "guarantee is not an object"),
-    "norm": (lie("threat", "norm", to="inf"), "norm is not '2'"),
-    "norm integer": (lie("threat", "norm", to=2), "norm is not '2'"),
+    "norm": (lie("threat", "norm", to="inf"), "more than the counts prove"),
+    "norm unknown": (lie("threat", "norm", to="0"), "norm is not one of"),
+    "norm integer": (lie("threat", "norm", to=2), "norm is not one of"),
     "threat": (lie("threat", "kind", to="box"), "kind is not 'lp'"),
     "clip": (lie("threat", "clip", to=["0", "1"]), "clip is not null"),
     "property": (lie("property", "kind", to="linear"), "kind is not 'same_class'"),

@@ -86,7 +86,10 @@ class Property:
 
 @dataclass(frozen=True)
 class Claim:
-    """The whole manifest but the evidence's own fields; `region` is None for a threat that counts must read itself."""
+    """The whole manifest but the evidence's own fields; `region` is Region(), without bounds, for l0 and patch threats.
+
+    Against these only g can be certified, and what evidence about g says of a threat it reads itself.
+    """
 
     model: ModelClaim
     payload: str
@@ -118,10 +121,12 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
     verdict = one_of(head["verdict"], "claim.verdict", "CERTIFIED FALSIFIED")
     function = one_of(head["function"], "claim.function", "f g")
     _check_radius(head["radius"], verdict, function, eps)
+    if region is None and function != "g":
+        raise Rejection("manifest: only a smoothed model can be certified against this kind of threat")
     return Claim(
         model,
         _digest(fields(top["payload"], "payload", "sha256")["sha256"], "payload.sha256"),
-        region,
+        region or Region(),
         _property(top["property"], tensors, used),
         verdict,
         function,
@@ -170,8 +175,8 @@ def _shaped(tensors: Tensors, name: Json, where: str, types: str, shape: tuple[i
 
 def _region(
     top: Mapping[str, Json], tensors: Tensors, shape: tuple[int, ...], used: set[str]
-) -> tuple[Region, Fraction | None]:
-    """The threat's set and its eps (None for a box)."""
+) -> tuple[Region | None, Fraction | None]:
+    """The threat's set (None: not one that rows can be bounded over) and its eps (None for a box)."""
     threat = top["threat"]
     kind = threat.get("kind") if isinstance(threat, dict) else None
     center: tuple[float, ...] | None = None
@@ -197,6 +202,12 @@ def _region(
         if any(a > b for a, b in zip(low, high, strict=True)):
             raise Rejection("payload: the box is empty")
         return Region(box=(low, high)), None
+    if kind in ("l0", "patch"):
+        name = "size" if kind == "l0" else "side"
+        size = integer(fields(threat, "threat", f"kind {name}")[name], f"threat.{name}")
+        if size < 0 or center is None:
+            raise Rejection(f"manifest: a threat of kind {kind} needs a {name} >= 0 and a centre")
+        return None, Fraction(size)
     raise Rejection("manifest: unknown kind of threat")
 
 

@@ -1,19 +1,17 @@
 """Evidence of kind `counts`: the radius of a smoothed classifier, re-derived from the votes of its noisy copies.
 
-Theorem (Cohen, Rosenfeld, Kolter 2019, Theorem 1). If under N(0, sigma^2 I) noise at x class c has probability
->= pA and every other class <= pB, then c stays the most probable class at every x' with
-||x' - x||_2 < R = sigma/2 (Phi^-1(pA) - Phi^-1(pB)); with pB = 1 - pA this is R = sigma Phi^-1(pA).
-The integer noise of the format page is Gaussian noise rounded to the grid, hence the theorem holds for
-f composed with the rounding. The R computed here is strictly below that of the theorem (`normal` encloses
-strictly), so the closed ball of radius R is covered.
-
+What a radius follows from, once probabilities are bounded, is the noise's own theorem (`noise`, one file a family).
 That probabilities as bounded hold with probability >= 1 - alpha over the samples: `top` was fixed before the
-counts; the sampler is within N * d * tv of the exact law in total variation, taken off alpha first; the look at which
-the counts stand spends its share of what is left (`schedule`). Two-class: let j be the class other than `top` with the
-largest true probability p_j; j does not depend on the counts, its own bound CPup(counts[j]) fails with probability
-<= alpha'/2, and CPup grows with the count, so that of the largest count is no smaller. pB <= 1 - pA costs nothing.
+counts; the sampler is within `most` * deviation of the exact law in total variation, taken off alpha first; the look
+at which the counts stand spends its share of what is left (`schedule`). Two-class: let j be the class other than `top`
+with the largest true probability p_j; j does not depend on the counts, its own bound CPup(counts[j]) fails with
+probability <= alpha'/2, and CPup grows with the count, so that of the largest count is no smaller. pB <= 1 - pA costs
+nothing.
 
-Everything is exact rational arithmetic, or rounded so that R can only become smaller.
+Norms: ||v||_2 <= ||v||_1, ||v||_2 <= sqrt(d) ||v||_inf, ||v||_1 <= sqrt(d) ||v||_2, ||v||_1 <= d ||v||_inf; so a radius
+in the noise's norm is one in another norm, divided by that factor (rounded up).
+
+Everything is exact rational arithmetic, or rounded so that the radius can only become smaller.
 """
 
 from __future__ import annotations
@@ -22,13 +20,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, isqrt, prod
+from math import ceil, floor, prod
 from typing import Any
 
 from unmoved_check.binomial import clopper_pearson_high, clopper_pearson_low
 from unmoved_check.classes import check_classes
+from unmoved_check.detour import detour_high, sqrt_high
 from unmoved_check.fields import constants, counted, fields, integer, part, rational
-from unmoved_check.normal import normal_quantile_bounds
+from unmoved_check.noise import law_of
+from unmoved_check.noise_law import Law
 from unmoved_check.outcome import Rejection
 from unmoved_check.schedule import geometric, single
 from unmoved_check.seed import check_seed
@@ -40,8 +40,6 @@ MOST_SAMPLES = 10**8
 """More samples than this are not checked (a check takes time in proportion to the square root of the samples)."""
 
 _SEED = re.compile(r"[0-9a-f]{64}")
-_NOISE = "gaussian-grid"
-_SAMPLER = "philox4x32-10/grid/1"
 _BOUNDS = ("one-class", "two-class")
 _EVIDENCE_FIELDS = (
     *("kind", "noise", "sigma", "grid", "offset", "on_grid", "bound", "looks", "samples", "selection_samples"),
@@ -51,7 +49,7 @@ _EVIDENCE_FIELDS = (
 
 @dataclass(frozen=True)
 class _Votes:
-    """What the evidence says, well formed but not believed; sigma and alpha are exact.
+    """What the evidence says, well formed but not believed; alpha is exact, `law` that of the noise.
 
     `samples` copies were counted, of `most` that the last look would have had; the look has this `share` of alpha.
     """
@@ -63,7 +61,7 @@ class _Votes:
     share: Fraction
     bound: str
     alpha: Fraction
-    sigma: Fraction
+    law: Law
     grid: int
     on_grid: bool
 
@@ -75,14 +73,16 @@ def check_counts(manifest: dict[str, Any], tensors: Mapping[str, Tensor], input_
     otherwise. That the classes are those of the model and the seed is the producer's word: no model is run here.
     """
     evidence, claim = part(manifest, "evidence"), part(manifest, "claim")
-    votes = _read_votes(evidence)
+    votes = _read_votes(evidence, input_shape)
     radius = _read_claim(claim, votes.alpha)
-    eps = _read_threat(part(manifest, "threat"))
+    eps, factor = _read_threat(part(manifest, "threat"), votes.law, prod(input_shape))
     if eps > radius:
         raise Rejection("threat.eps is larger than claim.radius")
     _read_property(part(manifest, "property"), votes)
     center = _read_center(part(manifest, "input"), tensors, input_shape)
-    proved = _radius_low(votes, prod(input_shape)) - _detour_high(votes, center)
+    votes.law.admit(center)
+    detour = detour_high(center, votes.grid, votes.law.norm, on_grid=votes.on_grid)
+    proved = (votes.law.radius(*_bounds(votes), radius * factor + detour) - detour) / factor
     if not radius <= proved:
         raise Rejection(f"claim.radius {_decimal(radius)} is more than the counts prove: {_decimal(proved)}")
     _check_record(evidence["classes"], tensors, votes)
@@ -90,10 +90,9 @@ def check_counts(manifest: dict[str, Any], tensors: Mapping[str, Tensor], input_
     return f"radius >= {_decimal(proved)} (claimed {_decimal(radius)})"
 
 
-def _radius_low(votes: _Votes, dimension: int) -> Fraction:
-    """Return a lower bound of R at the grid point, positive; Rejection if there is none."""
-    reach = ceil(10 * votes.sigma * votes.grid)
-    alpha = votes.alpha - votes.most * dimension * Fraction(2 * reach + 2, 1 << 64)
+def _bounds(votes: _Votes) -> tuple[Fraction, Fraction]:
+    """Return (pA, pB): together they hold with probability >= 1 - alpha. Rejection where they prove nothing."""
+    alpha = votes.alpha - votes.most * votes.law.deviation
     if alpha <= 0:
         raise Rejection("alpha is used up by the sampler's distance from the exact law")
     alpha *= votes.share
@@ -102,45 +101,15 @@ def _radius_low(votes: _Votes, dimension: int) -> Fraction:
         p_top = clopper_pearson_low(most, total, alpha)
         if 2 * p_top <= 1:
             raise Rejection("the top class is not proved to have more than half of the probability")
-        radius = votes.sigma * normal_quantile_bounds(p_top)[0]
-    else:
-        p_top = clopper_pearson_low(most, total, alpha / 2)
-        if p_top == 0:
-            raise Rejection("the top class is not proved to have any probability")
-        runner_up = max(count for label, count in enumerate(votes.counts) if label != votes.top)
-        p_other = min(clopper_pearson_high(runner_up, total, alpha / 2), 1 - p_top)
-        gap = normal_quantile_bounds(p_top)[0] - normal_quantile_bounds(p_other)[1]
-        radius = votes.sigma / 2 * gap
-    if radius <= 0:
+        return p_top, 1 - p_top
+    p_top = clopper_pearson_low(most, total, alpha / 2)
+    if p_top == 0:
+        raise Rejection("the top class is not proved to have any probability")
+    runner_up = max(count for label, count in enumerate(votes.counts) if label != votes.top)
+    p_other = min(clopper_pearson_high(runner_up, total, alpha / 2), 1 - p_top)
+    if p_top <= p_other:
         raise Rejection("the counts prove no positive radius")
-    return radius
-
-
-def _detour_high(votes: _Votes, center: list[Fraction]) -> Fraction:
-    """Return an upper bound of what the centre's distance from the grid costs the radius.
-
-    On the grid: its L2 distance from the nearest grid point, each element of which must be within 2^-24 of its own
-    size. Off the grid: sqrt(d) / grid, twice the largest distance from a grid point (the centre and x' both move).
-    """
-    grid = votes.grid
-    if not votes.on_grid:
-        return _sqrt_high(Fraction(len(center), grid * grid))
-    squares: dict[int, int] = {}
-    for index, value in enumerate(center):
-        scaled, denominator = grid * value.numerator, value.denominator
-        rest = scaled - (2 * scaled + denominator) // (2 * denominator) * denominator
-        if abs(rest) << 24 > abs(scaled):
-            raise Rejection(f"element {index} of the centre is not on the grid of 1/{grid}")
-        squares[denominator] = squares.get(denominator, 0) + rest * rest
-    total = sum((Fraction(s, (grid * d) ** 2) for d, s in squares.items()), Fraction(0))
-    return _sqrt_high(total)
-
-
-def _sqrt_high(value: Fraction) -> Fraction:
-    """Return a multiple of 2^-128 that is >= sqrt(value), value >= 0; exactly 0 for 0."""
-    scaled = ceil(value * (1 << 256))
-    root = isqrt(scaled)
-    return Fraction(root + (root * root < scaled), 1 << 128)
+    return p_top, p_other
 
 
 def _decimal(value: Fraction) -> str:
@@ -150,10 +119,10 @@ def _decimal(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{whole}.{rest:09d}"
 
 
-def _read_votes(evidence: dict[str, Any]) -> _Votes:
+def _read_votes(evidence: dict[str, Any], input_shape: tuple[int, ...]) -> _Votes:
     """Return the evidence after checking every field's type and range and that the counts add up."""
     fields(evidence, "evidence", _EVIDENCE_FIELDS)
-    constants(evidence, "evidence", {"kind": "counts", "noise": _NOISE, "sampler": _SAMPLER, "offset": "0"})
+    constants(evidence, "evidence", {"kind": "counts", "offset": "0"})
     seed, on_grid, counts, bound = (evidence[name] for name in ("seed", "on_grid", "counts", "bound"))
     if not (isinstance(seed, str) and _SEED.fullmatch(seed)):
         raise Rejection("evidence.seed is not 32 bytes in lower-case hex")
@@ -176,12 +145,11 @@ def _read_votes(evidence: dict[str, Any]) -> _Votes:
     alpha = rational(evidence, "evidence", "alpha")
     if not 0 < alpha < 1:
         raise Rejection("evidence.alpha is not between 0 and 1")
-    sigma = rational(evidence, "evidence", "sigma")
-    if sigma <= 0:
-        raise Rejection("evidence.sigma is not positive")
-    grid = integer(evidence, "evidence", "grid", least=1)
+    grid = integer(evidence, "evidence", "grid", least=0)
+    law = law_of(evidence["noise"], rational(evidence, "evidence", "sigma"), grid, input_shape)
+    constants(evidence, "evidence", {"sampler": law.sampler})
     most, share = _read_looks(evidence, samples)
-    return _Votes(votes, top, samples, most, share, bound, alpha, sigma, grid, on_grid)
+    return _Votes(votes, top, samples, most, share, bound, alpha, law, grid, on_grid)
 
 
 def _read_looks(evidence: dict[str, Any], samples: int) -> tuple[int, Fraction]:
@@ -233,16 +201,31 @@ def _read_claim(claim: dict[str, Any], alpha: Fraction) -> Fraction:
     return radius
 
 
-def _read_threat(threat: dict[str, Any]) -> Fraction:
-    """Return eps (>= 0) of an unclipped L2 ball, the only threat that counts speak of."""
+def _read_threat(threat: dict[str, Any], law: Law, dimension: int) -> tuple[Fraction, Fraction]:
+    """Return the threat's size (>= 0), and the factor that takes a size in its norm to one in the noise's norm.
+
+    The threat is an unclipped ball of a norm that the noise speaks of.
+    """
+    if law.norm == "0":
+        fields(threat, "threat", ("kind", "size"))
+        constants(threat, "threat", {"kind": "l0"})
+        return Fraction(integer(threat, "threat", "size", least=0)), Fraction(1)
     fields(threat, "threat", ("kind", "norm", "eps", "clip"))
-    constants(threat, "threat", {"kind": "lp", "norm": "2"})
+    constants(threat, "threat", {"kind": "lp"})
     if threat["clip"] is not None:
         raise Rejection("threat.clip is not null: the radius of a smoothed model is that of the whole ball")
     eps = rational(threat, "threat", "eps")
     if eps < 0:
         raise Rejection("threat.eps is negative")
-    return eps
+    one, root = Fraction(1), sqrt_high(Fraction(dimension))
+    factors = {
+        "2": {"1": one, "2": one, "inf": root},
+        "1": {"1": one, "2": root, "inf": Fraction(dimension)},
+    }[law.norm]
+    norm = threat["norm"]
+    if not (isinstance(norm, str) and norm in factors):
+        raise Rejection(f"threat.norm is not one of {', '.join(factors)}")
+    return eps, factors[norm]
 
 
 def _read_property(asked: dict[str, Any], votes: _Votes) -> None:
