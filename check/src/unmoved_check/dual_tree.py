@@ -13,13 +13,21 @@ from fractions import Fraction
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
-from unmoved_check.leaf import Engine, Leaf, Split
+from unmoved_check.leaf import Engine, Hidden, Leaf, Split
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Cut, Region
 from unmoved_check.tensor import Tensor
 
 Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the leaves of disjunct `number`'s tree must prove impossible: all of its conjuncts at once."""
+
+    number: int
+    conjuncts: Sequence[Conjunct]
 
 
 @dataclass
@@ -32,23 +40,23 @@ class Forest:
     numbers: set[int] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
-    def grow(self, tree: Json, objective: Leaf, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
-        """Add the leaves of `tree`, which prove `objective` under the cuts and splits of the path."""
+    def grow(self, tree: Json, aim: Aim, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
+        """Add the leaves of `tree`, which prove `aim` under the cuts and splits of the path."""
         if not isinstance(tree, list) or not tree:
             raise Rejection("evidence: a tree is no list")
         if tree[0] == "leaf" and len(tree) == 2:
-            self._leaf(tree[1], objective, cuts, path)
+            self._leaf(tree[1], aim, cuts, path)
         elif tree[0] == "relu" and len(tree) == 5:
             value, index = self._relu(tree[1], tree[2])
-            self.grow(tree[3], objective, cuts, (*path, Split(value, index, True, 0.0)))
-            self.grow(tree[4], objective, cuts, (*path, Split(value, index, False, 0.0)))
+            self.grow(tree[3], aim, cuts, (*path, Split(value, index, True, 0.0)))
+            self.grow(tree[4], aim, cuts, (*path, Split(value, index, False, 0.0)))
         elif tree[0] == "input" and len(tree) == 5:
             index = integer(tree[1], "an input split's index")
             point = rational(tree[2], "an input split's point")
             if not 0 <= index < self.graph.sizes[0]:
                 raise Rejection("evidence: an input split's index is out of range")
-            self.grow(tree[3], objective, (*cuts, Cut(index, point, True)), path)
-            self.grow(tree[4], objective, (*cuts, Cut(index, point, False)), path)
+            self.grow(tree[3], aim, (*cuts, Cut(index, point, True)), path)
+            self.grow(tree[4], aim, (*cuts, Cut(index, point, False)), path)
         else:
             raise Rejection("evidence: a tree is neither a leaf nor a split with both its children")
 
@@ -60,14 +68,28 @@ class Forest:
             raise Rejection("evidence: a split's index is out of range")
         return value, at
 
-    def _leaf(self, number: Json, objective: Leaf, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
+    def _leaf(self, number: Json, aim: Aim, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
         k = integer(number, "a leaf's number")
         if k < 0 or k in self.numbers:
             raise Rejection(f"evidence: leaf number {k} is negative or used twice")
         self.numbers.add(k)
         multipliers = self._multipliers(k, len(path))
         splits = tuple(replace(split, multiplier=m) for split, m in zip(path, multipliers, strict=True))
+        objective = _objective(aim.conjuncts, self._weights(aim, k))
         self.leaves.setdefault(cuts, []).append(replace(objective, number=k, splits=splits))
+
+    def _weights(self, aim: Aim, k: int) -> list[Fraction]:
+        """The leaf's own weights of the conjuncts, else its tree's, else 1 each."""
+        count = len(aim.conjuncts)
+        for name in (f"weights/{aim.number}/{k}", f"weights/{aim.number}"):
+            if name in self.tensors:
+                found = self.tensors[name]
+                self.used.add(name)
+                weights = found.fractions() if found.dtype == "F64" and found.shape == (count,) else []
+                if not weights or min(weights) < 0 or not any(weights):
+                    raise Rejection(f"payload: {name} is not one float64 >= 0 for each conjunct, not all zero")
+                return weights
+        return [Fraction(1)] * count
 
     def _multipliers(self, k: int, count: int) -> Sequence[float]:
         name = f"multipliers/{k}"
@@ -97,6 +119,42 @@ class Forest:
             found.setdefault(k, {})[value] = tensor.data
         return found
 
+    def hidden(self) -> dict[int, Hidden]:
+        """The further rows for ReLU inputs that the payload gives, by value."""
+        ends, units = self._masks("ends", 3), self._masks("units", 1)
+        found = {}
+        for value, (name, mask) in sorted(ends.items()):
+            lows, highs = ([i for i, e in enumerate(mask) if e & bit] for bit in (1, 2))
+            earlier = {v: tuple(i for i, e in enumerate(m) if e) for v, (_, m) in sorted(units.items()) if v < value}
+            wide = sum(map(len, earlier.values()))
+            tensor = self.tensors.get(f"hidden/{name}")
+            if tensor is None or tensor.dtype != "U8" or tensor.shape != (len(lows) + len(highs), wide):
+                raise Rejection(f"payload: hidden/{name} is not one uint8 for each row and listed element before it")
+            self.used.add(f"hidden/{name}")
+            slopes, at = {}, 0
+            for v, elements in earlier.items():
+                stop = at + len(elements)
+                slopes[v] = (elements, [tensor.data[r * wide + at : r * wide + stop] for r in range(tensor.shape[0])])
+                at = stop
+            found[value] = Hidden((*lows, *highs), len(lows), slopes)
+        return found
+
+    def _masks(self, kind: str, most: int) -> dict[int, tuple[str, bytes]]:
+        """The tensors `kind/<t>`: uint8 <= most, one for each element of a ReLU's input; by value."""
+        found: dict[int, tuple[str, bytes]] = {}
+        for name, tensor in self.tensors.items():
+            first, _, relu = name.partition("/")
+            if first != kind:
+                continue
+            value = self.graph.relu_inputs.get(relu)
+            if value is None or value in found:
+                raise Rejection(f"payload: {name} belongs to no ReLU, or to one that another tensor speaks of")
+            if tensor.dtype != "U8" or tensor.size != self.graph.sizes[value] or max(tensor.data, default=0) > most:
+                raise Rejection(f"payload: {name} is not one uint8 <= {most} for each element of the ReLU's input")
+            self.used.add(name)
+            found[value] = (relu, tensor.data)
+        return found
+
 
 def check_dual_tree(claim: Claim, tensors: Tensors, graph: Graph, engine: Engine) -> str:
     """The least margin of all leaves, as a text; Rejection unless every leaf's lower bound is > 0."""
@@ -109,23 +167,25 @@ def check_dual_tree(claim: Claim, tensors: Tensors, graph: Graph, engine: Engine
         raise Rejection(f"the property speaks of {claim.property.outputs} outputs, the model has {graph.outputs}")
     forest = Forest(graph, tensors)
     for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
-        forest.grow(tree, _objective(conjuncts, _weights(forest, d, len(conjuncts))), (), ())
-    slopes = forest.slopes()
+        forest.grow(tree, Aim(d, conjuncts), (), ())
+    slopes, hidden = forest.slopes(), forest.hidden()
     strange = set(tensors) - claim.names - forest.used
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
     margins: list[Fraction | float] = []
     for cuts, leaves in forest.leaves.items():
         sloped = [replace(leaf, slopes=slopes.get(leaf.number, {})) for leaf in leaves]
-        margins += _proved(engine, _within(claim.region, cuts), sloped, intermediate)
+        margins += _proved(engine, _within(claim.region, cuts), sloped, intermediate, hidden)
     least = f"least margin {_short(min(margins))}" if margins else "no leaf's region has a point"
     return f"{len(forest.numbers)} leaves, {least}"
 
 
-def _proved(engine: Engine, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float]:
+def _proved(
+    engine: Engine, region: Region, leaves: Sequence[Leaf], intermediate: str, hidden: Mapping[int, Hidden]
+) -> list[Fraction | float]:
     """The margins of the leaves whose regions are not empty; Rejection when one is not > 0."""
     found: list[Fraction | float] = []
-    for leaf, margin in zip(leaves, engine.margins(region, leaves, intermediate), strict=True):
+    for leaf, margin in zip(leaves, engine.margins(region, leaves, intermediate, hidden), strict=True):
         if margin is None:
             continue
         if not margin > 0:
@@ -143,18 +203,6 @@ def _short(margin: Fraction | float) -> str:
 
 def _within(region: Region, cuts: tuple[Cut, ...]) -> Region:
     return replace(region, cuts=(*region.cuts, *cuts))
-
-
-def _weights(forest: Forest, d: int, count: int) -> list[Fraction]:
-    name = f"weights/{d}"
-    if name not in forest.tensors:
-        return [Fraction(1)] * count
-    found = forest.tensors[name]
-    forest.used.add(name)
-    weights = found.fractions() if found.dtype == "F64" and found.shape == (count,) else []
-    if not weights or min(weights) < 0 or not any(weights):
-        raise Rejection(f"payload: {name} is not one float64 >= 0 for each conjunct, not all zero")
-    return weights
 
 
 def _objective(conjuncts: Sequence[Conjunct], weights: Sequence[Fraction]) -> Leaf:

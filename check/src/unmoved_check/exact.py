@@ -7,9 +7,10 @@ norm, 1/9, eps = 8/255) is enclosed. There is no error term to forget.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import isqrt
+from types import MappingProxyType
 
 from unmoved_check.exact_numbers import (
     Form,
@@ -21,7 +22,7 @@ from unmoved_check.exact_numbers import (
     times_power,
 )
 from unmoved_check.exact_steps import ExactRelu, prepared
-from unmoved_check.leaf import Leaf, Split, tight
+from unmoved_check.leaf import Hidden, Leaf, Split, tight
 from unmoved_check.model.steps import Graph, Maximum, Relu
 from unmoved_check.region import Ball, Region
 
@@ -37,7 +38,13 @@ class ExactEngine:
         self.steps = [prepared(step, graph.sizes) for step in graph.steps]
         self.tight = tight(graph)
 
-    def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
+    def margins(
+        self,
+        region: Region,
+        leaves: Sequence[Leaf],
+        intermediate: str,
+        hidden: Mapping[int, Hidden] = MappingProxyType({}),
+    ) -> list[Fraction | float | None]:
         """For every leaf a rational lower bound, None when region and splits have no point in common.
 
         `linear`: bounds of ReLU inputs are those of the region, cut by the leaf's own splits for its final row.
@@ -48,7 +55,7 @@ class ExactEngine:
             return [None] * len(leaves)
         if intermediate == "interval":
             return [self._interval_leaf(hull, leaf) for leaf in leaves]
-        bounds = self._refined(hull, region)
+        bounds = self._refined(hull, region, hidden)
         return [self._linear_leaf(bounds, region, leaf) for leaf in leaves]
 
     def enclose(self, region: Region) -> list[Interval] | None:
@@ -82,32 +89,35 @@ class ExactEngine:
             bounds.append(cut)
         return bounds
 
-    def _refined(self, hull: Interval, region: Region) -> list[Interval]:
-        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows."""
+    def _refined(self, hull: Interval, region: Region, hidden: Mapping[int, Hidden]) -> list[Interval]:
+        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows, and by the hidden rows."""
         bounds, done = [hull], set()
         for step, exact in zip(self.graph.steps, self.steps, strict=True):
             if isinstance(step, Relu | Maximum) and step.source not in done:
                 value = step.source
                 if region.curved or not self.tight[value]:
-                    bounds[value] = self._rows(bounds, region, value, undecided(step, bounds[value]))
+                    which = undecided(step, bounds[value])
+                    bounds[value] = self._rows(bounds, region, value, Hidden((*which, *which), len(which), {}))
+                    if value in hidden:
+                        bounds[value] = self._rows(bounds, region, value, hidden[value])
                     done.add(value)
             bounds.append(exact.forward(bounds).compact())
         return bounds
 
-    def _rows(self, bounds: list[Interval], region: Region, value: int, which: Iterable[int]) -> Interval:
-        """The interval of `value`, each element in `which` intersected with what two backward rows say."""
+    def _rows(self, bounds: list[Interval], region: Region, value: int, rows: Hidden) -> Interval:
+        """The interval of `value` intersected with what the rows say."""
         found = bounds[value].finer(INPUT_EXP)
         size = len(found.low)
         low, high = list(found.low), list(found.high)
-        for i in which:
-            for sign in (1, -1):
-                unit = [0] * size
-                unit[i] = sign
-                least = floor_at(self._walk(Form({value: (unit, 0)}), bounds, region, value, {}), found.exp)
-                if sign > 0:
-                    low[i] = max(low[i], least)
-                else:
-                    high[i] = min(high[i], -least)
+        for r, i in enumerate(rows.elements):
+            unit = [0] * size
+            unit[i] = 1 if r < rows.lows else -1
+            slopes = {v: spread(bounds[v], elements, given[r]) for v, (elements, given) in rows.slopes.items()}
+            least = floor_at(self._walk(Form({value: (unit, 0)}), bounds, region, value, slopes), found.exp)
+            if r < rows.lows:
+                low[i] = max(low[i], least)
+            else:
+                high[i] = min(high[i], -least)
         return Interval(low, high, found.exp)
 
     def _linear_leaf(self, bounds: list[Interval], region: Region, leaf: Leaf) -> Fraction | None:
@@ -158,6 +168,14 @@ class ExactEngine:
         if region.ball is not None and region.curved:
             best = max(best, least_on_ball(coefs, exp, region.ball))
         return form.constant + best
+
+
+def spread(x: Interval, elements: Sequence[int], given: bytes) -> bytes:
+    """One row's slopes of all elements: those that are given, else the default."""
+    found = bytearray(255 if b >= -a else 0 for a, b in zip(x.low, x.high, strict=True))
+    for i, slope in zip(elements, given, strict=True):
+        found[i] = slope
+    return bytes(found)
 
 
 def undecided(step: Relu | Maximum, x: Interval) -> list[int]:

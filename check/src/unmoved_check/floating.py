@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from unmoved_check.floating_rounding import (
     weighed,
 )
 from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, prepared
-from unmoved_check.leaf import Leaf, Split, tight
+from unmoved_check.leaf import Hidden, Leaf, Split, tight
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
@@ -75,7 +76,13 @@ class FloatEngine:
         self.tight = tight(graph)
         self.chunk = max(16, CELLS // max(graph.sizes))
 
-    def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
+    def margins(
+        self,
+        region: Region,
+        leaves: Sequence[Leaf],
+        intermediate: str,
+        hidden: Mapping[int, Hidden] = MappingProxyType({}),
+    ) -> list[Fraction | float | None]:
         """For every leaf a lower bound, None when region and splits have no point in common.
 
         As in `exact.ExactEngine.margins`: `linear` takes the region's bounds of ReLU inputs, cut by the leaf's splits;
@@ -89,7 +96,7 @@ class FloatEngine:
             if intermediate == "interval":
                 return self._interval_leaves(hull, leaves)
             found: list[Fraction | float | None] = []
-            boxes = self._refined(hull, region)
+            boxes = self._refined(hull, region, hidden)
             prices: dict[int, Array | None] = {}
             for at in range(0, len(leaves), self.chunk):
                 found += self._linear_leaves(boxes, prices, region, leaves[at : at + self.chunk])
@@ -122,31 +129,46 @@ class FloatEngine:
             boxes.append(box if low is box.low and high is box.high else Box(low, high))
         return boxes
 
-    def _refined(self, hull: Box, region: Region) -> Boxes:
-        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows."""
+    def _refined(self, hull: Box, region: Region, hidden: Mapping[int, Hidden]) -> Boxes:
+        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows, and by the hidden rows."""
         boxes = [checked(hull)]
         for step in self.steps:
             if isinstance(step, FloatRelu | FloatMaximum) and (region.curved or not self.tight[step.source]):
                 which = undecided(step, boxes[step.source])
                 if which.size:
-                    boxes[step.source] = self._rows(boxes, region, step.source, which)
+                    both = np.concatenate([which, which])
+                    boxes[step.source] = self._rows(boxes, region, step.source, both, which.size, {})
+                if step.source in hidden:
+                    rows = hidden[step.source]
+                    elements = np.array(rows.elements, dtype=np.intp)
+                    slopes = {v: spread(boxes[v], *given) for v, given in rows.slopes.items()}
+                    boxes[step.source] = self._rows(boxes, region, step.source, elements, rows.lows, slopes)
             boxes.append(checked(step.forward(boxes)))
         return boxes
 
-    def _rows(self, boxes: Boxes, region: Region, value: int, which: NDArray[np.intp]) -> Box:
-        """The box of `value`, each element in `which` intersected with what two backward rows say."""
+    def _rows(
+        self,
+        boxes: Boxes,
+        region: Region,
+        value: int,
+        elements: NDArray[np.intp],
+        lows: int,
+        slopes: Mapping[int, Array],
+    ) -> Box:
+        """The box of `value` intersected with what rows say: the first `lows` are single elements, the others -1 x."""
         low, high = boxes[value].low.copy(), boxes[value].high.copy()
-        half = max(1, self.chunk // 2)
+        signs = np.where(np.arange(elements.size) < lows, 1.0, -1.0)
         prices: dict[int, Array | None] = {}
-        for at in range(0, which.size, half):
-            part = which[at : at + half]
-            rows = np.zeros((2 * part.size, low.size))
-            rows[np.arange(part.size), part] = 1.0
-            rows[np.arange(part.size, 2 * part.size), part] = -1.0
-            walk = Walk({value: rows}, np.zeros(2 * part.size), boxes, prices)
-            least = self._walk(walk, region, value)
-            low[part] = np.maximum(low[part], least[: part.size])
-            high[part] = np.minimum(high[part], -least[part.size :])
+        for at in range(0, elements.size, self.chunk):
+            part = slice(at, at + self.chunk)
+            which, sign = elements[part], signs[part]
+            rows = np.zeros((which.size, low.size))
+            rows[np.arange(which.size), which] = sign
+            chosen = {v: given[part] for v, given in slopes.items()}
+            walk = Walk({value: rows}, np.zeros(which.size), boxes, prices, chosen)
+            least, below = self._walk(walk, region, value), sign > 0
+            low[which[below]] = np.maximum(low[which[below]], least[below])
+            high[which[~below]] = np.minimum(high[which[~below]], -least[~below])
         return checked(Box(low, high))
 
     def _linear_leaves(
@@ -261,6 +283,14 @@ def default_slopes(box: Box, cuts: tuple[Array, Array] | None, rows: int) -> Arr
     """Slope 1 where high >= -low, else 0, for every row."""
     low, high = cuts if cuts is not None else (box.low[None], box.high[None])
     return np.array(np.broadcast_to((high >= -low).astype(np.float64), (rows, box.low.size)))
+
+
+def spread(box: Box, elements: tuple[int, ...], rows: Sequence[bytes]) -> Array:
+    """The rows' slopes of all elements: those that are given, else the default."""
+    found = default_slopes(box, None, len(rows))
+    if elements:
+        found[:, list(elements)] = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), -1) / 255.0
+    return found
 
 
 def undecided(step: FloatRelu | FloatMaximum, x: Box) -> NDArray[np.intp]:

@@ -35,11 +35,28 @@ class Leaf:
     slopes: Mapping[int, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """Rows that bound elements of one ReLU input once more, the first `lows` of them from below, the others from above.
+
+    `slopes` gives, for earlier ReLU inputs, elements and each row's lower-line slopes there in 255ths, row by row.
+    """
+
+    elements: tuple[int, ...]
+    lows: int
+    slopes: Mapping[int, tuple[tuple[int, ...], Sequence[bytes]]]
+
+
 class Engine(Protocol):
     """One arithmetic: lower bounds that hold in exact real numbers."""
 
-    def margins(self, region: Region, leaves: Sequence[Leaf], intermediate: str) -> list[Fraction | float | None]:
-        """For every leaf a lower bound over the region and its splits; None when that set is empty."""
+    def margins(
+        self, region: Region, leaves: Sequence[Leaf], intermediate: str, hidden: Mapping[int, Hidden] = ...
+    ) -> list[Fraction | float | None]:
+        """For every leaf a lower bound over the region and its splits; None when that set is empty.
+
+        `hidden` holds rows of further choices for ReLU inputs; only `linear` bounds use them.
+        """
         ...
 
 

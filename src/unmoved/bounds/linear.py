@@ -6,7 +6,7 @@ and the better bound counts. Zhang et al. 2018; Singh et al. 2019.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,13 +32,17 @@ BLOCK = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class LinearBounds:
-    """What is known of a batch so far: bounds of every tensor, by name, and relaxations, by the operator's output."""
+    """What is known of a batch so far: bounds of every tensor, by name, and relaxations, by the operator's output.
+
+    `matters` says of every tensor which elements some output can depend on at all; bool (batch, *shape) each.
+    """
 
     ops: Sequence[Op]
     network: Network
     enclosure: Enclosure
     bounds: dict[str, Bounds]
     matrices: Matrices
+    matters: Mapping[str, Tensor]
     relaxations: dict[str, Lines | Choice] = field(default_factory=dict)
 
     def low(self, query: Query) -> Tensor:
@@ -174,21 +178,34 @@ class LinearBounds:
         return (slice(k, min(k + size, count)) for k in range(0, count, size))
 
 
-def linear(ops: Sequence[Op], network: Network, enclosure: Enclosure, *, budget: Budget | None = None) -> LinearBounds:
+Tighten = Callable[[LinearBounds, Elementwise | Maximum], None]
+
+
+def linear(
+    ops: Sequence[Op],
+    network: Network,
+    enclosure: Enclosure,
+    *,
+    budget: Budget | None = None,
+    tighten: Tighten | None = None,
+) -> LinearBounds:
     """Return bounds of every tensor over the enclosures; ask the result's `low` for rows of the outputs.
 
-    Once the budget is spent, bounds stay intervals: looser, and as sound.
+    Once the budget is spent, bounds stay intervals: looser, and as sound. `tighten` is called for every operator that
+    is not affine, in order, once its input's bounds are as the rows left them: it may put better ones into `bounds`.
     """
     limit = budget or Budget()
     domain, bounds = IntervalDomain(), {network.input: enclosure.box}
-    known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, network.shapes, enclosure.center))
-    exact = _affine_once(ops, network) if enclosure.norm is None else set()
     matters = relevant(ops, network, forward(ops, domain, bounds))
+    known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, network.shapes, enclosure.center), matters)
+    exact = _affine_once(ops, network) if enclosure.norm is None else set()
     for op in ops:
         if isinstance(op, Elementwise | Maximum):
             mask = undecided(op, bounds[op.inputs[0]]) & matters[op.inputs[0]]
             if op.inputs[0] not in exact and not limit.spent and bool(mask.any()):
                 known.refine(op, mask, limit)
+            if tighten is not None:
+                tighten(known, op)
             known.relaxations[op.output] = relax(op, bounds[op.inputs[0]])
         bounds[op.output] = step(op, domain, bounds)
     return known

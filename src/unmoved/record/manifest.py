@@ -21,7 +21,7 @@ from unmoved.core.verdict import Guarantee
 from unmoved.threats import Box, Lp
 
 SCHEMA = "unmoved/certificate/1"
-CHOICES = ("slopes/", "multipliers/", "weights/")
+CHOICES = ("slopes/", "multipliers/", "weights/", "units/", "ends/", "hidden/")
 """What the names of a proof's own tensors start with."""
 
 Tensors = dict[str, npt.NDArray[Any]]
