@@ -48,7 +48,8 @@ class Counts:
 
     `counts` are of the first `samples` copies: those of look `at` of a schedule that was fixed beforehand, look k being
     at `sizes[k]` copies and spending `shares[k]` of alpha. No sizes: one look, at `samples`, with all of alpha.
-    `number` is the user's seed, from which `seed` was derived together with what was asked (None: not said).
+    `noise` is the kind of the noise, `sigma` its scale. `number` is the user's seed, from which `seed` was derived
+    together with what was asked (None: not said).
     """
 
     sigma: Fraction
@@ -67,6 +68,7 @@ class Counts:
     at: int = 0
     classes: Classes | None = None
     number: int | None = None
+    noise: str = "gaussian-grid"
 
 
 @dataclass(frozen=True)

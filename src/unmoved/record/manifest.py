@@ -18,7 +18,7 @@ from unmoved.core.problem import Problem
 from unmoved.core.property import LinearProperty, Property, SameClass
 from unmoved.core.threat import Threat
 from unmoved.core.verdict import Guarantee
-from unmoved.threats import Box, Lp
+from unmoved.threats import L0, Box, Lp, Patch
 
 SCHEMA = "unmoved/certificate/1"
 CHOICES = ("slopes/", "multipliers/", "weights/", "units/", "ends/", "hidden/")
@@ -80,7 +80,12 @@ def _threat(threat: Threat, tensors: Tensors) -> Json:
         case Box(low=low, high=high):
             tensors |= {"low": low, "high": high}
             return {"kind": "box", "low": "low", "high": "high"}
-    raise UsageError("threat", threat.name, "a threat that certificates can express: linf, l2, l1 or a box")
+        case L0(number=number, clip=None):
+            return {"kind": "l0", "size": number}
+        case Patch(number=number, clip=None):
+            return {"kind": "patch", "side": number}
+    known = "linf, l2, l1, a box, or l0 and patch without a clip range"
+    raise UsageError("threat", threat.name, f"a threat that certificates can express: {known}")
 
 
 def _property(prop: Property, outputs: int, tensors: Tensors) -> Json:
@@ -127,7 +132,7 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
         case Counts() as votes:
             return {
                 "kind": "counts",
-                "noise": "gaussian-grid",
+                "noise": votes.noise,
                 "sigma": str(votes.sigma),
                 "grid": votes.grid,
                 "offset": "0",

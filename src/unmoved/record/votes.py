@@ -48,6 +48,7 @@ def read_votes(manifest: bytes, payload: bytes) -> Voted | None:
         at=found["looks"]["at"],
         classes=_classes(found["classes"], tensors),
         number=found["number"],
+        noise=found["noise"],
     )
     radius = Fraction(told["claim"]["radius"])
     return Voted(evidence, tensors[told["input"]["tensor"]], told["model"]["sha256"], radius)

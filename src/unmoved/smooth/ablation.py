@@ -26,7 +26,8 @@ from unmoved.smooth.seeds import Stream
 class Ablation:
     """Keeps `keep` of `pixels` pixels and hides the others: certificates in L0, counted in pixels.
 
-    A pixel is a place of an image (C, H, W), with all of its channels; in inputs of one or two axes, an element.
+    A pixel is a place of an image (C, H, W), with all of its channels; in inputs of one or two axes, an element. A
+    batch of one in front of (C, H, W), as models have it, does not count.
     `blank` is the value of hidden pixels; without it they are 0, and one more channel says 1 where a pixel is kept:
     copies then have the shape (C + 1, H, W), (2, H, W) or (2, d). No grid: kept pixels have the input's own float32
     values. Raises UsageError unless 1 <= keep <= pixels.
@@ -96,16 +97,23 @@ def check_blank(blank: float | None) -> None:
 
 
 def channels(shape: tuple[int, ...]) -> int:
-    """Return how many values a pixel has: the first axis of (C, H, W), else 1."""
-    return shape[0] if len(shape) >= 3 else 1
+    """Return how many values a pixel has: C in (C, H, W) and in (1, C, H, W), else 1."""
+    inner = _alone(shape)
+    return inner[0] if len(inner) >= 3 else 1
 
 
 def copy_shape(shape: tuple[int, ...], blank: float | None) -> tuple[int, ...]:
     """Return the shape of copies of an input: its own, or with one more channel for the mask."""
     if blank is not None:
         return tuple(shape)
-    places = shape[1:] if len(shape) >= 3 else shape
-    return (channels(shape) + 1, *places)
+    inner = _alone(shape)
+    places = inner[1:] if len(inner) >= 3 else inner
+    return (*shape[: len(shape) - len(inner)], channels(shape) + 1, *places)
+
+
+def _alone(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an image without the batch of one that models have in front."""
+    return shape[1:] if len(shape) >= 4 and shape[0] == 1 else shape
 
 
 def hide(point: GridPoint, masks: npt.NDArray[np.bool_], out: npt.NDArray[np.float32], blank: float | None) -> None:

@@ -112,9 +112,6 @@ class SmoothedResult:
         """
         if self.at is None or self.top is None:
             raise UsageError("result", self.reason, "one that proves a radius")
-        if self.noise != "gaussian-grid":
-            # a Counts says Gaussian noise and L2: with another law the same counts would prove another claim
-            raise UsageError("noise", self.noise, "gaussian-grid, the only noise that the format has words for")
         return Counts(
             sigma=self.sigma,
             grid=self.grid,
@@ -132,4 +129,5 @@ class SmoothedResult:
             at=self.at,
             classes=self.classes,
             number=self.number,
+            noise=self.noise,
         )

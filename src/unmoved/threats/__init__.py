@@ -5,19 +5,32 @@ from __future__ import annotations
 from unmoved.core.errors import UsageError
 from unmoved.core.threat import Threat
 from unmoved.threats.box import Box
+from unmoved.threats.changes import Changes
 from unmoved.threats.lp import L1, L2, LP, Linf, Lp
+from unmoved.threats.patch import Patch
+from unmoved.threats.sparse import L0
 
-__all__ = ["L1", "L2", "Box", "Linf", "Lp", "as_threat", "parse"]
+__all__ = ["L0", "L1", "L2", "Box", "Changes", "Linf", "Lp", "Patch", "as_threat", "parse"]
+
+_WHOLE: dict[str, type[L0] | type[Patch]] = {kind.word: kind for kind in (L0, Patch)}
 
 
-def parse(text: str, clip: tuple[object, object] | None = None) -> Lp:
-    """Return the threat that `text` names: `linf:8/255`, `l2:0.5`, `l1:2`; without a size (`l2`) it is 0.
+def parse(text: str, clip: tuple[object, object] | None = None) -> Lp | Changes:
+    """Return the threat that `text` names: `linf:8/255`, `l2:0.5`, `l1:2`, `l0:3`, `patch:5`; no size (`l2`) is 0.
 
-    Raises UsageError for an unknown threat or a size that is not a number >= 0.
+    Raises UsageError for an unknown threat or a size that is not a number >= 0 (l0 and patch: a whole one).
     """
     word, colon, size = text.strip().lower().partition(":")
-    if word not in LP or (colon and not size.strip()):
-        raise UsageError("threat", text, "one of " + ", ".join(f"{name}:EPS" for name in LP))
+    if (word not in LP and word not in _WHOLE) or (colon and not size.strip()):
+        known = [f"{name}:EPS" for name in LP] + [f"{name}:NUMBER" for name in _WHOLE]
+        raise UsageError("threat", text, "one of " + ", ".join(known))
+    if word in _WHOLE:
+        try:
+            return _WHOLE[word](size.strip() or "0", clip)
+        except UsageError as error:
+            if error.argument != "number":
+                raise
+            raise UsageError("threat", text, f'a whole number >= 0 after "{word}:", such as {word}:3') from error
     try:
         made: Lp = LP[word](size.strip() or "0", clip)
     except UsageError as error:
