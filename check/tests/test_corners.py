@@ -92,3 +92,15 @@ def test_a_truth_value_is_zero_or_one():
     assert raw in data and raw[-1] == 1
     with pytest.raises(Rejection, match="range"):
         read_graph(data.replace(raw, raw[:-1] + b"\x02"))
+
+
+@pytest.mark.parametrize(
+    ("op", "flags"),
+    [("ReduceSum", {"keepdims": 2}), ("MaxPool", {"kernel_shape": [2], "ceil_mode": -1}), ("Gemm", {"transA": 2})],
+)
+def test_flags_are_zero_or_one(op, flags):
+    """onnxruntime takes keepdims 2 for 0 and transA 2 for 1."""
+    constants = {"w": np.ones((2, 2), np.float32)} if op == "Gemm" else {}
+    nodes, constants, shape, _ = one(op, (2, 2) if op == "Gemm" else (1, 1, 4), constants, **flags)
+    with pytest.raises(Rejection, match=f"^unchecked operator {op} with"):
+        read_graph(model(nodes, constants, shape))

@@ -50,13 +50,13 @@ def gemm(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         raise node.refuse("with a variable B or C")
     if len(x.shape) != 2 or len(weight.shape) != 2:
         raise Rejection("model: Gemm of tensors that are no matrices")
-    if node.integer("transA", 0):
+    if node.flag("transA", False):
         x = build.moved([x], transposed(x.places(), None))
     weights = weight.weights()
-    inner, outer = weight.shape[::-1] if node.integer("transB", 0) else weight.shape
+    inner, outer = weight.shape[::-1] if node.flag("transB", False) else weight.shape
     if inner != x.shape[1]:
         raise Rejection("model: Gemm of matrices that don't fit")
-    if not node.integer("transB", 0):
+    if not node.flag("transB", False):
         weights = _columns(weights, outer)
     y = dense(build, x, weights, outer)
     alpha = Fraction(node.real("alpha", 1.0))
@@ -139,7 +139,7 @@ def conv(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
 def batch_normalization(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """Scale * (x - mean) / sqrt(var + epsilon) + bias, the root enclosed to `BITS` bits."""
     x, *rest = inputs
-    if node.integer("training_mode", 0) or any(node.outputs[1:]):
+    if node.flag("training_mode", False) or any(node.outputs[1:]):
         raise node.refuse("in training mode")
     constants = [c for c in rest if isinstance(c, Constant)]
     if not isinstance(x, Variable) or len(constants) != 4 or len(x.shape) < 2:

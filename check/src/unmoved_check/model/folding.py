@@ -163,7 +163,7 @@ def product(node: Node, constant: Constant) -> Constant:
     """ReduceProd of a one-dimensional integer constant, as exporters use it on shapes."""
     if len(constant.shape) != 1 or node.integers("axes") not in (None, [0]):
         raise node.refuse("of more than one dimension")
-    shape = (1,) if node.integer("keepdims", 1) else ()
+    shape = (1,) if node.flag("keepdims", True) else ()
     return Constant(constant.kind, shape, [_in_range(node, prod(constant.integers()), constant.kind)])
 
 

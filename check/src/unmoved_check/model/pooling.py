@@ -45,7 +45,7 @@ def average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Valu
     """ONNX AveragePool: the sum of each window, over how many numbers it has."""
     x = _variable(node, inputs[0])
     geometry = _geometry(node, x)
-    if node.integer("count_include_pad", 0):
+    if node.flag("count_include_pad", False):
         if geometry.overhang:
             raise node.refuse("with count_include_pad and a window behind the padding")
         counts = [prod(geometry.kernel)] * prod(geometry.out)
@@ -96,7 +96,7 @@ def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         raise node.refuse("over variable axes, or over two lists of axes")
     rank = len(x.shape)
     if not axes:
-        if node.integer("noop_with_empty_axes", 0):
+        if node.flag("noop_with_empty_axes", False):
             return x
         axes = list(range(rank))
     gone = sorted({axis(a, rank) for a in axes})
@@ -107,7 +107,7 @@ def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     y = dense(build, flat, array("d", [1.0]) * count, 1)
     if node.op == "ReduceMean":
         y = build.stretched(y, Fraction(1, count))
-    if node.integer("keepdims", 1):
+    if node.flag("keepdims", True):
         return Variable(y.value, tuple(1 if a in gone else d for a, d in enumerate(x.shape)))
     return Variable(y.value, tuple(x.shape[a] for a in kept))
 

@@ -38,6 +38,13 @@ class Node:
             raise Rejection(f"model: {self.op}.{name} is not an integer")
         return value
 
+    def flag(self, name: str, default: bool) -> bool:
+        """An int attribute that is 0 or 1: of another number runtimes make what they like."""
+        value = self.integer(name, int(default))
+        if value not in (0, 1):
+            raise self.refuse(f"with {name} {value}")
+        return value == 1
+
     def integers(self, name: str) -> list[int] | None:
         """An ints attribute, None when absent."""
         value = self.attributes.get(name)

@@ -54,7 +54,7 @@ def dropout(build: Builder, node: Node, inputs: Inputs) -> Value:
 def reshape(build: Builder, node: Node, inputs: Inputs) -> Value:
     """ONNX Reshape to a constant shape."""
     x, target = present(node, inputs[0]), known(node, inputs[1]).integers()
-    shape = movement.reshape_target(x.shape, target, bool(node.integer("allowzero", 0)))
+    shape = movement.reshape_target(x.shape, target, node.flag("allowzero", False))
     return placed(build, x, movement.reshaped(places(x), shape))
 
 

@@ -33,7 +33,7 @@ class Geometry:
         fits = len(kernel) == len(strides) == len(dilations) == rank and len(pads) == 2 * rank
         if not fits or min((*kernel, *strides, *dilations)) < 1 or min(pads) < 0:
             raise Rejection(f"model: {node.op} with a broken window")
-        ceil = bool(node.integer("ceil_mode", 0))
+        ceil = node.flag("ceil_mode", False)
         auto = node.text("auto_pad", "NOTSET")
         axes = []
         for i in range(rank):
