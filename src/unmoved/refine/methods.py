@@ -169,8 +169,12 @@ class IntervalMethod(BoundMethod):
         return "try --method linear, or a model trained for certification"
 
     def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
-        """Return interval bounds of the rows."""
-        return interval_low(ops, network, enclosure, interval(ops, network, enclosure.box), query)
+        """Return interval bounds of the rows over the box hull: what the checker replays, also where a ball is known.
+
+        (A claim that only the ball supports would be rejected, and the cascade would not go on to the method that can.)
+        """
+        hull = Enclosure.of_box(enclosure.box.low, enclosure.box.high)
+        return interval_low(ops, network, hull, interval(ops, network, hull.box), query)
 
 
 @dataclass(frozen=True)
