@@ -13,7 +13,7 @@ from importlib.metadata import version
 from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, UsageError, Verdict
 from unmoved.record import encode
 from unmoved_check.check import Checker
-from unmoved_check.outcome import Accepted
+from unmoved_check.outcome import Accepted, Rejection
 
 UNCHECKED_OPERATOR = "unchecked operator"
 
@@ -21,6 +21,15 @@ UNCHECKED_OPERATOR = "unchecked operator"
 @lru_cache(maxsize=4)
 def _checker(model: bytes) -> Checker:
     return Checker(model)
+
+
+def refusal(model: bytes) -> str | None:
+    """Return why the independent checker cannot follow this model, so that no claim about it can pass; else None."""
+    try:
+        _ = _checker(model).graph
+    except Rejection as rejection:
+        return str(rejection)
+    return None
 
 
 def certify(

@@ -1,5 +1,6 @@
-"""The command line: `unmoved certify | attack | check | report | doctor | demo`."""
+"""The command line: `unmoved certify | attack | check | report | doctor | demo | verify | supports | bench`."""
 
+from unmoved.cli import solver
 from unmoved.cli.app import main
 
-__all__ = ["main"]
+__all__ = ["main", "solver"]
