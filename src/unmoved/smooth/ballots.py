@@ -103,7 +103,7 @@ class Ballots:
         data = self._decisive(number).astype(self._labels.dtype.newbyteorder("<")).tobytes()
         width = self._labels.dtype.itemsize
         root = merkle.tree(merkle.leaves(data, width)).root
-        return Classes(root=root.hex(), bits=8 * width, packed=zlib.compress(data, 9))
+        return Classes(root=root.hex(), bits=8 * width, packed=zlib.compress(data, 6))
 
     def note(self) -> None:
         """Keep what was drawn since the last note."""
