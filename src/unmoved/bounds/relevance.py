@@ -38,7 +38,8 @@ def _inner(op: Op, index: int, outer: Tensor, value: Bounds) -> Tensor:
         with torch.enable_grad():
             # |L| is linear, so its transpose is its derivative.
             start = torch.zeros_like(value.low).requires_grad_(True)
-            return torch.autograd.grad(op.absolute(index, start), start, outer.detach())[0]
+            # The sum instead of `grad_outputs`: given those, torch imports sympy, half a second for every program.
+            return torch.autograd.grad((op.absolute(index, start) * outer.detach()).sum(), start)[0]
     if isinstance(op, Elementwise):
         constant = op.apply(value.low) == op.apply(value.high) if op.monotone else torch.zeros_like(outer) > 0
         return outer.masked_fill(constant & (value.low < value.high), 0.0)
