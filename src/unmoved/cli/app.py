@@ -45,7 +45,10 @@ Weights = Annotated[
 Limit = Annotated[int | None, typer.Option(help="Only the first K inputs.", metavar="K", rich_help_panel=INPUT)]
 ThreatOpt = Annotated[
     str,
-    typer.Option(help="What the adversary may do: linf:8/255, l2:0.5 or l1:2, in the units of x. l2:0: any radius."),
+    typer.Option(
+        help="What the adversary may do: linf:8/255, l2:0.5 or l1:2, in the units of x; l0:3 elements; "
+        "patch:5 a side. l2:0: any radius."
+    ),
 ]
 Clip = Annotated[
     str | None, typer.Option(help="Range that every input element keeps, such as 0,1 for images. Default: no range.")
@@ -53,7 +56,10 @@ Clip = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Seconds = Annotated[float | None, typer.Option(help="Wall time for each batch of inputs; then UNKNOWN(timeout).")]
 Sigma = Annotated[
-    str | None, typer.Option(help="Standard deviation of the noise, in the units of x.", rich_help_panel=SMOOTHING)
+    str | None,
+    typer.Option(
+        help="Size of the noise (Gaussian: its standard deviation), in the units of x.", rich_help_panel=SMOOTHING
+    ),
 ]
 Samples = Annotated[
     int | None,
@@ -90,6 +96,28 @@ FamilyOpt = Annotated[
         rich_help_panel=SMOOTHING,
     ),
 ]
+NoiseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--noise",
+        help="gaussian (L2, by norm inequality L1 and L_inf; the default with --sigma), laplace, uniform, splitting, "
+        "splitting-all (L1), discrete, ablation, flips (L0), columns, blocks (patches).",
+        rich_help_panel=SMOOTHING,
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        help="discrete: probability that an element stays. ablation: pixels seen at a time.", rich_help_panel=SMOOTHING
+    ),
+]
+Band = Annotated[
+    str | None, typer.Option(help="columns, blocks: how wide a part is seen at a time.", rich_help_panel=SMOOTHING)
+]
+Flip = Annotated[
+    str | None,
+    typer.Option(help="flips: probabilities that a 0 and that a 1 flips: 0.01,0.6.", rich_help_panel=SMOOTHING),
+]
 Grid = Annotated[
     int,
     typer.Option(help="x lies on multiples of 1/grid (255: 8-bit images in [0, 1]).", rich_help_panel=SMOOTHING),
@@ -121,6 +149,10 @@ def certify(
     cohen: Cohen = False,
     label_known: LabelKnown = False,
     family: FamilyOpt = None,
+    noise: NoiseOpt = None,
+    keep: Keep = None,
+    band: Band = None,
+    flip: Flip = None,
     grid: Grid = 255,
     limit: Limit = None,
     require: Annotated[
@@ -167,7 +199,7 @@ def certify(
         seconds,
         store,
         out,
-        Choice(mode, cohen, label_known, family),
+        Choice(mode, cohen, label_known, family, noise, keep, band, flip),
     )
     raise typer.Exit(
         certify_command(request, method=method, require=require, unchecked=unchecked, tsv=tsv, as_json=as_json)

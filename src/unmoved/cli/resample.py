@@ -82,7 +82,7 @@ def _answer(bundle: Bundle, voted: Voted, redraw: int, seed: int) -> Answer:
     if not outcome.accepted:
         return Answer(bundle.name, voted.radius, False, str(outcome), None)
     x = voted.center.astype(np.float32)
-    spot = spot_check(voted.evidence, x, classifier(_network(bundle.model)), redraw=redraw, seed=seed)
+    spot = spot_check(voted.evidence, x, classifier(_network(bundle.model)), redraw=redraw, seed=seed, norm=voted.norm)
     return Answer(bundle.name, voted.radius, True, str(outcome), spot)
 
 

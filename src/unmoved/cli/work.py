@@ -39,6 +39,10 @@ class Choice:
     cohen: bool = False
     label_known: bool = False
     family: str | None = None
+    noise: str | None = None
+    keep: str | None = None
+    band: str | None = None
+    flip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,12 @@ def certify_command(
     if tsv is not None and (tsv.is_dir() or not tsv.parent.is_dir() or not os.access(tsv.parent, os.W_OK)):
         raise UsageError("tsv", str(tsv), "a file that can be written")
     network, data = request.load()
-    if request.choice.family is not None:
-        inputs = min(request.limit or len(data.x), len(data.x))
-        chosen, function = certifying(method, request.asked, replace(request.sampling, inputs=inputs))
+    if function == "g":
+        # now that there are inputs: their number, for a family, and their shape, for noises that depend on it
+        known = replace(
+            request.sampling, inputs=min(request.limit or len(data.x), len(data.x)), shape=network.input_shape
+        )
+        chosen, function = certifying(method, request.asked, known)
     store = request.open()
     if isinstance(chosen, SmoothingMethod | HolmMethod):
         _estimate(chosen, network, data, request)

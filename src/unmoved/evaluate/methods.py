@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
+from typing import cast
 
 from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
 from unmoved.core import Method, Threat, UsageError, rational
+from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
 from unmoved.refine import Cascade, IntervalMethod, LinearMethod
-from unmoved.smooth import Gaussian
+from unmoved.smooth import FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
-from unmoved.threats import L2
+from unmoved.threats import L2, Changes
 
 METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
@@ -22,13 +25,18 @@ METHODS: dict[str, Callable[[], Method]] = {
     "linear": LinearMethod,
 }
 
+_SAMPLED = ("samples", "mode", "cohen", "label_known", "family")
+"""Settings of smoothing by chance."""
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How smoothing samples: sigma (in the units of the input), samples an input, failure probability alpha, grid.
 
-    `samples` None: 10,000, and 100,000 with `cohen`, the published setting: one look, one-class bound. `mode`: see
-    `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"): alpha is that of a claim about all `inputs`.
+    `noise`, and `keep`, `band`, `flip` in place of `sigma`: see `unmoved.evaluate.noises`; None is Gaussian. `shape` is
+    an input's, where it is known: some noises need it. `samples` None: 10,000, and 100,000 with `cohen`, the published
+    setting: one look, one-class bound. `mode`: see `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"):
+    alpha is that of a claim about all `inputs`.
     """
 
     sigma: object = None
@@ -40,31 +48,50 @@ class Sampling:
     label_known: bool = False
     family: str | None = None
     inputs: int = 1
+    noise: str | None = None
+    keep: object = None
+    band: object = None
+    flip: object = None
+    shape: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a noise was asked for."""
+        return any(getattr(self, option) is not None for option in ("noise", *OPTIONS))
 
 
 def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, str]:
     """Return the method of this name and the function it speaks of, "f" or "g".
 
-    "auto" is smoothing when a sigma is given, else the cascade interval, then linear. Raises UsageError for an unknown
-    name, for smoothing without sigma or against another threat than L2, for a setting of smoothing that would not be
-    used, and for an (alpha, samples) at which nothing could ever be certified.
+    "auto" is smoothing when a noise is asked for, else the cascade interval, then linear. Raises UsageError for an
+    unknown name, for smoothing without what its noise needs or against a threat that the noise says nothing about, for
+    a setting that would not be used, for l0 and patch without smoothing, and for an (alpha, samples) at which nothing
+    could ever be certified.
     """
-    if name == "smoothing" or (name == "auto" and sampling.sigma is not None):
+    if name == "smoothing" or (name == "auto" and sampling.wanted):
         return _smoothing(threat, sampling), "g"
     if name not in METHODS:
         raise UsageError("method", name, "one of " + ", ".join([*METHODS, "smoothing"]))
     _alpha(sampling.alpha)
-    for option in ("sigma", "samples", "mode", "cohen", "label_known", "family"):
+    for option in ("noise", *OPTIONS, *_SAMPLED):
         value = getattr(sampling, option)
         if value not in (None, False):
-            without = "a sigma with it: " if name == "auto" else f"nothing with method {name}: "
+            without = "a --sigma or --noise with it: " if name == "auto" else f"nothing with method {name}: "
             raise UsageError(option, value, without + "only smoothing uses it")
+    _require_bounded(threat)
     return METHODS[name](), "f"
 
 
+def _require_bounded(threat: Threat) -> None:
+    if isinstance(threat, Changes):
+        raise UsageError("threat", threat.name, f"smoothing with it (--noise): nothing else knows {threat.word}")
+
+
 def _smoothing(threat: Threat, sampling: Sampling) -> Method:
-    noise = _noise(threat, sampling)
+    noise = _noise(sampling)
     alpha = _alpha(sampling.alpha)
+    if isinstance(noise, FINITE):
+        return _enumeration(noise, threat, sampling)
     family = None if sampling.family is None else Family(sampling.family, sampling.inputs, alpha)
     if sampling.cohen and sampling.mode not in (None, "fixed"):
         raise UsageError("mode", sampling.mode, "no mode with --cohen, which has a fixed number of samples")
@@ -72,7 +99,7 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
     mode = sampling.mode or ("fixed" if sampling.cohen else "target" if holm else "radius")
     usual = COHEN.samples if sampling.cohen else Plan.samples
     method = SmoothingMethod(
-        noise,
+        cast(Noise, noise),
         samples=usual if sampling.samples is None else sampling.samples,
         alpha=alpha,
         bound=COHEN.bound if sampling.cohen else Plan.bound,
@@ -80,8 +107,7 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
         label_known=sampling.label_known,
         family=family,
     )
-    assert threat.size is not None
-    method.refuse_impossible(threat.size)
+    method.refuse_impossible(threat, max(1, prod(sampling.shape)))
     return HolmMethod(method) if holm else method
 
 
@@ -91,22 +117,32 @@ def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: 
         if value < 1:
             raise UsageError(name, value, "a whole number >= 1")
     if sampling.sigma is None:
+        _require_bounded(threat)
         return PgdMethod((Pgd(steps=1, restarts=1, targets=0, step=1.0), Pgd(steps=steps, restarts=restarts))), "f"
-    noise = _noise(threat, sampling)
+    _require_bounded(threat)
+    if not isinstance(threat, L2) or threat.clip is not None:
+        expected = "an l2 threat without a clip range, such as l2:0.5: smoothed models are attacked in L2"
+        raise UsageError("threat", threat.name, expected)
+    noise = _noise(sampling)
+    assert isinstance(noise, Gaussian)
     descent = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
     return SmoothedAttackMethod(
         noise, samples=sampling.samples or 1000, alpha=_alpha(sampling.alpha), descent=descent
     ), "g"
 
 
-def _noise(threat: Threat, sampling: Sampling) -> Gaussian:
-    if sampling.sigma is None:
-        raise UsageError("sigma", None, "the noise's standard deviation, such as --sigma 0.5: smoothing needs one")
-    if not isinstance(threat, L2) or threat.clip is not None:
-        raise UsageError(
-            "threat", threat.name, "an l2 threat without a clip range, such as l2:0.5: smoothing proves L2"
-        )
-    return Gaussian(sampling.sigma if not isinstance(sampling.sigma, float) else repr(sampling.sigma), sampling.grid)
+def _noise(sampling: Sampling) -> Noise | FiniteNoise:
+    given = {name: getattr(sampling, name) for name in OPTIONS}
+    plain = {name: repr(value) if isinstance(value, float) else value for name, value in given.items()}
+    return noise_named(sampling.noise or "gaussian", Options(**plain, grid=sampling.grid, shape=sampling.shape))
+
+
+def _enumeration(noise: FiniteNoise, threat: Threat, sampling: Sampling) -> Method:
+    for option in _SAMPLED:
+        value = getattr(sampling, option)
+        if value not in (None, False):
+            raise UsageError(option, value, f"nothing with {sampling.noise} noise: no chance enters")
+    raise UsageError("noise", sampling.noise, "noise by chance: this one cannot be certified yet")
 
 
 def _alpha(value: object) -> Fraction:

@@ -16,12 +16,13 @@ from unmoved.core.certificate import Classes, Counts
 
 @dataclass(frozen=True)
 class Voted:
-    """Counts evidence, the input it is about (as stored), the model's sha256 and the radius claimed."""
+    """Counts evidence, the input it is about (as stored), the model's sha256, the radius claimed and its norm."""
 
     evidence: Counts
     center: npt.NDArray[Any]
     model: str
     radius: Fraction
+    norm: str
 
 
 def read_votes(manifest: bytes, payload: bytes) -> Voted | None:
@@ -51,7 +52,8 @@ def read_votes(manifest: bytes, payload: bytes) -> Voted | None:
         noise=found["noise"],
     )
     radius = Fraction(told["claim"]["radius"])
-    return Voted(evidence, tensors[told["input"]["tensor"]], told["model"]["sha256"], radius)
+    norm = told["threat"].get("norm", "0")
+    return Voted(evidence, tensors[told["input"]["tensor"]], told["model"]["sha256"], radius, norm)
 
 
 def _classes(told: dict[str, Any] | None, tensors: dict[str, npt.NDArray[np.uint8]]) -> Classes | None:

@@ -24,6 +24,7 @@ from unmoved.core import (
     Problem,
     Reason,
     SameClass,
+    Threat,
     UsageError,
     Verdict,
     decimal_down,
@@ -31,28 +32,29 @@ from unmoved.core import (
 from unmoved.ir import Network
 from unmoved.loaders.runtime import Runtime
 from unmoved.smooth.engine import Engine, Setup, prepare
-from unmoved.smooth.gaussian import Gaussian
+from unmoved.smooth.noise import Noise
+from unmoved.smooth.norms import loss, stated
 from unmoved.smooth.results import SmoothedResult
 from unmoved.smooth.seeds import Stream
 from unmoved.smooth.session import DEADLINE, Session
 from unmoved.smooth.smoothed import Smoothed
 from unmoved.smooth.statistics import ALPHA, Family, Plan, Rule
-from unmoved.threats import L2
 
 
 @dataclass(frozen=True)
 class SmoothingMethod(Method):
-    """Certifies that g keeps the label within an L2 radius, with probability >= 1 - alpha over the sampling, an input.
+    """Certifies that g keeps the label within a radius, with probability >= 1 - alpha over the sampling, an input.
 
     The class and the radius are certified as in `Smoothed.certify`; CERTIFIED means that the certified class is the
-    asked label and the radius at least the threat's eps (L2 only; `l2:0` asks for whatever radius there is). `mode`:
+    asked label and the radius at least the threat's size (0 asks for whatever radius there is). `noise` is any Noise;
+    threats are of its norm, and those that follow from it by norm inequality (`unmoved.smooth.norms`). `mode`:
     see `unmoved.smooth.statistics.MODES`; target means the threat's eps, grid the multiples of `step`. `label_known`:
     inputs whose first guess is wrong are skipped. `family`: the whole data set's claim; alpha is then the family's.
     `precision` and `batch` (0: what fits the network): see `unmoved.smooth.engine.Setup`; the certified g is that of
     the function so evaluated. `jobs`: worker processes; findings do not depend on it.
     """
 
-    noise: Gaussian
+    noise: Noise
     samples: int = 10_000
     alpha: Fraction = ALPHA
     selection_samples: int = 100
@@ -80,8 +82,8 @@ class SmoothingMethod(Method):
             family
             | grid
             | {
-                "noise": "gaussian-grid",
-                "sigma": str(self.noise.sigma),
+                "noise": self.noise.kind,
+                "sigma": str(self.noise.scale),
                 "grid": str(self.noise.grid),
                 "samples": str(self.samples),
                 "selection_samples": str(self.selection_samples),
@@ -104,23 +106,27 @@ class SmoothingMethod(Method):
         """Return the method with a place for unfinished work."""
         return replace(self, notes=notes)
 
-    def refuse_impossible(self, eps: Fraction) -> None:
-        """Raise UsageError, naming the samples that would do, when not even a unanimous vote could certify `eps`."""
-        rule = Rule(self.plan(eps), self.plan(eps).alpha, self.noise.radius)
+    def refuse_impossible(self, threat: Threat, elements: int = 1) -> None:
+        """Raise UsageError, naming the samples that would do, when not even a unanimous vote could certify the threat.
+
+        `elements` of an input, where they are known: certificates stated in another norm than the noise's need them.
+        """
+        eps = threat.size or Fraction(0)
+        noise = stated(self.noise, threat, elements)
+        rule = Rule(self.plan(eps), self.plan(eps).alpha, noise.radius)
         if rule.reaches(eps):
             return
         needed = rule.samples_needed(eps)
         if needed is None:
-            sigma = f"{float(self.noise.sigma):g}"
-            expected = f"a smaller eps, or a larger sigma than {sigma}: no affordable sample could certify more"
-            raise UsageError("threat", f"l2:{float(eps):g}", expected)
-        what = f"an L2 radius of {float(eps):g}" if eps else "anything"
+            expected = f"a smaller one, or other noise: no affordable sample of {_told(self.noise)} could certify it"
+            raise UsageError("threat", threat.name, expected)
+        what = threat.name if eps else "anything"
         expected = f"at least {needed} at alpha {float(rule.alpha):g}: fewer could never certify {what}"
         raise UsageError("samples", self.samples, expected)
 
     def copies_a_second(self, network: Network) -> float:
-        """Return how many noisy copies a second the network and the noise take, from three batches at a grey input."""
-        x = np.full(network.input_shape, 0.5, np.float32)
+        """Return how many noisy copies a second the network and the noise take, from three batches at a black input."""
+        x = np.zeros(network.input_shape, np.float32)
         smoothed = _smoothed(network, self.noise, self.precision, self.batch, self.jobs)
         batch, point = classifier(network, self.precision, self.batch).batch, self.noise.place(x)
         batches = smoothed.counter(point).ballots(point, ((Stream(bytes(32)), range(4 * batch)),))
@@ -144,14 +150,14 @@ class SmoothingMethod(Method):
         return findings
 
     def session(self, problem: Problem, budget: Budget, seed: int) -> Session:
-        """Return the problem's session; UsageError for a threat or a property that smoothing says nothing about."""
-        if not isinstance(problem.threat, L2) or problem.threat.clip is not None:
-            raise UsageError("threat", problem.threat.name, "an L2 threat without a clip range, as smoothing proves")
+        """Return the problem's session; UsageError for a threat or a property that the noise says nothing about."""
+        noise = stated(self.noise, problem.threat, problem.x.size)
+        assert problem.threat.size is not None
         if not isinstance(problem.prop, SameClass):
             raise UsageError("property", problem.prop, "SameClass, as smoothing proves")
-        smoothed = _smoothed(problem.model, self.noise, self.precision, self.batch, self.jobs)
+        smoothed = _smoothed(problem.model, noise, self.precision, self.batch, self.jobs)
         label = problem.prop.label if self.label_known else None
-        x, plan = problem.x.astype(np.float32), self.plan(problem.threat.eps)
+        x, plan = problem.x.astype(np.float32), self.plan(problem.threat.size)
         return smoothed.session(x, plan, seed=seed, label=label, budget=budget, notes=self.notes)
 
     def finding(self, result: SmoothedResult, problem: Problem) -> Finding:
@@ -168,7 +174,8 @@ class SmoothingMethod(Method):
             margin=result.p_low - result.p_high if proved else None,
             prediction=result.label,
             seconds=result.seconds,
-            details=self._details(result) | {"f_prediction": _answer(problem)},
+            details=self._details(result)
+            | {"f_prediction": _answer(problem), "loss": loss(stated(self.noise, problem.threat, problem.x.size))},
         )
 
     def verdict(self, result: SmoothedResult, problem: Problem) -> tuple[Verdict, Reason | None]:
@@ -200,6 +207,7 @@ class SmoothingMethod(Method):
             "drawn": result.drawn,
             "n0": result.selection_samples,
             "stop": result.stop,
+            "noise": result.noise,
             "sigma": str(result.sigma),
             "alpha": str(result.alpha),
             "family": family,
@@ -208,6 +216,10 @@ class SmoothingMethod(Method):
             "on_grid": result.on_grid,
             "engine": result.engine,
         }
+
+
+def _told(noise: Noise) -> str:
+    return f"{noise.kind} noise of scale {float(noise.scale):g}"
 
 
 def _answer(problem: Problem) -> int:
@@ -227,6 +239,6 @@ def classifier(network: Model, precision: str = "float32", batch: int = 0) -> En
 
 
 @lru_cache(maxsize=4)
-def _smoothed(network: Model, noise: Gaussian, precision: str, batch: int, jobs: int) -> Smoothed:
+def _smoothed(network: Model, noise: Noise, precision: str, batch: int, jobs: int) -> Smoothed:
     """Return g; the last four are kept, with their worker processes."""
     return Smoothed(classifier(network, precision, batch), noise, jobs=jobs)

@@ -30,9 +30,11 @@ class Noise(Copies, Protocol):
     chance, whose copies are all counted, is an `unmoved.smooth.enumeration.FiniteNoise` instead.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def kind(self) -> str:
-        """The noise's name in a certificate."""
+        """The noise's name in a certificate, with its parameters where `scale` and `grid` do not say them."""
 
     @property
     def norm(self) -> str:

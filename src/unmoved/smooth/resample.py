@@ -18,8 +18,10 @@ from unmoved.core.certificate import Classes, Counts
 from unmoved.core.errors import UsageError
 from unmoved.smooth import merkle
 from unmoved.smooth.ballots import unpack
-from unmoved.smooth.gaussian import Gaussian
+from unmoved.smooth.conversions import InNorm
 from unmoved.smooth.grid import GridPoint
+from unmoved.smooth.noise import Noise
+from unmoved.smooth.noises import noise_of
 from unmoved.smooth.sampling import Classify, VoteCounter
 from unmoved.smooth.seeds import Stream
 from unmoved.smooth.session import alpha_left
@@ -46,20 +48,28 @@ class SpotCheck:
 
 
 def spot_check(
-    evidence: Counts, x: npt.NDArray[np.float32], classify: Classify, *, redraw: int, seed: int, batch: int = 500
+    evidence: Counts,
+    x: npt.NDArray[np.float32],
+    classify: Classify,
+    *,
+    redraw: int,
+    seed: int,
+    norm: str | None = None,
+    batch: int = 500,
 ) -> SpotCheck:
     """Return what drawing `redraw` copies again (all, if there are fewer) says of a certificate at `x`.
 
-    `seed` picks the copies: it must be unknown to whoever made the certificate when they made it. `batch` should be the
+    `norm` is the certificate's threat's ("0" for l0; None: the noise's own); both radii are in it. `seed` picks the
+    copies: it must be unknown to whoever made the certificate when they made it. `batch` should be the
     producer's: outputs may depend on it in the last bit. Raises UsageError when a recorded class is not under the root,
     when there is no record, or for a sampler that this machine does not have.
     """
     record = evidence.classes
     if record is None:
         raise UsageError("classes", None, "a certificate with a record of the classes")
-    noise = Gaussian(evidence.sigma, evidence.grid)
-    if evidence.sampler != noise.sampler:
-        raise UsageError("sampler", evidence.sampler, noise.sampler)
+    noise = noise_of(evidence)
+    if norm is not None and norm != noise.norm:
+        noise = InNorm(noise, norm, x.size)
     point = noise.place(x)
     number = min(redraw, evidence.samples)
     picked = np.sort(np.random.default_rng(seed).choice(evidence.samples, number, replace=False))
@@ -85,13 +95,14 @@ def recorded_classes(record: Classes, samples: int, picked: npt.NDArray[np.int64
     return np.frombuffer(data, f"<u{width}")[picked].astype(np.int64)
 
 
-def _radius(evidence: Counts, counts: tuple[int, ...], noise: Gaussian, point: GridPoint) -> float:
+def _radius(evidence: Counts, counts: tuple[int, ...], noise: Noise, point: GridPoint) -> float:
     """Return the radius that counts at the certificate's look prove around the input, rounded down; 0 for none."""
     most = evidence.sizes[-1] if evidence.sizes else evidence.samples
     share = evidence.shares[evidence.at] if evidence.shares else Fraction(1)
     level = alpha_left(evidence.alpha, most, noise, point) * share
     bounds = bound_named(evidence.bound)(counts, evidence.top, level)
-    return max(0.0, float(np.nextafter(noise.radius(bounds.p_low, bounds.p_high) - point.distance, -np.inf)))
+    radius = noise.radius(bounds.p_low, bounds.p_high)
+    return max(0.0, float(np.nextafter(radius - point.distance, -np.inf)) if point.distance else radius)
 
 
 def _chunks(picked: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
