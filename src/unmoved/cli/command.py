@@ -32,7 +32,7 @@ def as_typed(error: UsageError, parameters: list[Any], values: Mapping[str, Any]
     The arrays of a data file are named as such. A number that was read from text is shown as that text.
     """
     names = {parameter.name: typed(parameter) for parameter in parameters}
-    argument = error.argument.replace("-", "_")
+    argument = error.argument if error.argument.startswith("-") else error.argument.replace("-", "_")
     if argument not in names:
         argument = OTHER.get(argument, argument)
     for key in ("x", "y"):
