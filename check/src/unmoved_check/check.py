@@ -13,6 +13,7 @@ from unmoved_check.bundle import Bundle, parse
 from unmoved_check.claim import Claim, parse_claim
 from unmoved_check.counts import check_counts
 from unmoved_check.dual_tree import check_dual_tree
+from unmoved_check.enumerated import check_enumerated
 from unmoved_check.exact import ExactEngine
 from unmoved_check.leaf import Engine
 from unmoved_check.model.lowering import RULES, lower
@@ -102,12 +103,13 @@ def _dual_tree(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tu
 
 
 def _counts(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
+    check = check_enumerated if claim.evidence["kind"] == "enumerated" else check_counts
     record = claim.evidence.get("classes")
     named = {record["tensor"]} if isinstance(record, dict) and isinstance(record.get("tensor"), str) else set()
     strange = set(bundle.tensors) - claim.names - named
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
-    return "exact", check_counts(bundle.manifest, bundle.tensors, checker.source.input_shape)
+    return "exact", check(bundle.manifest, bundle.tensors, checker.source.input_shape)
 
 
 def _witness(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
@@ -125,5 +127,6 @@ class Kind:
 EVIDENCE: dict[str, Kind] = {
     "dual-tree": Kind(("CERTIFIED", "f", "real", "deterministic"), _dual_tree),
     "counts": Kind(("CERTIFIED", "g", "sampled", "probabilistic"), _counts),
+    "enumerated": Kind(("CERTIFIED", "g", "enumerated", "deterministic"), _counts),
     "witness": Kind(("FALSIFIED", "f", "real+onnxruntime", "deterministic"), _witness),
 }

@@ -34,7 +34,7 @@ from unmoved_check.schedule import geometric, single
 from unmoved_check.seed import check_seed
 from unmoved_check.tensor import Tensor
 
-__all__ = ["MOST_SAMPLES", "check_counts"]
+__all__ = ["MOST_SAMPLES", "check_counts", "check_record", "read_center", "read_property"]
 
 MOST_SAMPLES = 10**8
 """More samples than this are not checked (a check takes time in proportion to the square root of the samples)."""
@@ -78,14 +78,14 @@ def check_counts(manifest: dict[str, Any], tensors: Mapping[str, Tensor], input_
     eps, factor = _read_threat(part(manifest, "threat"), votes.law, prod(input_shape))
     if eps > radius:
         raise Rejection("threat.eps is larger than claim.radius")
-    _read_property(part(manifest, "property"), votes)
-    center = _read_center(part(manifest, "input"), tensors, input_shape)
+    read_property(part(manifest, "property"), len(votes.counts), votes.top)
+    center = read_center(part(manifest, "input"), tensors, input_shape)
     votes.law.admit(center)
     detour = detour_high(center, votes.grid, votes.law.norm, on_grid=votes.on_grid)
     proved = (votes.law.radius(*_bounds(votes), radius * factor + detour) - detour) / factor
     if not radius <= proved:
         raise Rejection(f"claim.radius {_decimal(radius)} is more than the counts prove: {_decimal(proved)}")
-    _check_record(evidence["classes"], tensors, votes)
+    check_record(evidence["classes"], tensors, votes.counts)
     check_seed(manifest, tensors[manifest["input"]["tensor"]], input_shape)
     return f"radius >= {_decimal(proved)} (claimed {_decimal(radius)})"
 
@@ -171,8 +171,8 @@ def _read_looks(evidence: dict[str, Any], samples: int) -> tuple[int, Fraction]:
     return numbers[-1], parts[at]
 
 
-def _check_record(record: object, tensors: Mapping[str, Tensor], votes: _Votes) -> None:
-    """Check the record of the classes, if there is one."""
+def check_record(record: object, tensors: Mapping[str, Tensor], counts: tuple[int, ...]) -> None:
+    """Check the record of the classes, if there is one, against the counts."""
     if record is None:
         return
     if not isinstance(record, dict):
@@ -181,7 +181,7 @@ def _check_record(record: object, tensors: Mapping[str, Tensor], votes: _Votes) 
     name = record["tensor"]
     if name is not None and not (isinstance(name, str) and name in tensors):
         raise Rejection("evidence.classes.tensor is not a tensor of the payload")
-    check_classes(record, None if name is None else tensors[name], votes.counts)
+    check_classes(record, None if name is None else tensors[name], counts)
 
 
 def _read_claim(claim: dict[str, Any], alpha: Fraction) -> Fraction:
@@ -228,17 +228,17 @@ def _read_threat(threat: dict[str, Any], law: Law, dimension: int) -> tuple[Frac
     return eps, factors[norm]
 
 
-def _read_property(asked: dict[str, Any], votes: _Votes) -> None:
-    """Check that the property is that the class stays `top`, among as many classes as there are counts."""
+def read_property(asked: dict[str, Any], classes: int, top: int) -> None:
+    """Check that the property is that the class stays `top`, among so many classes."""
     fields(asked, "property", ("kind", "label", "classes"))
     constants(asked, "property", {"kind": "same_class"})
-    if integer(asked, "property", "classes", least=2) != len(votes.counts):
+    if integer(asked, "property", "classes", least=2) != classes:
         raise Rejection("property.classes is not the number of evidence.counts")
-    if integer(asked, "property", "label", least=0) != votes.top:
+    if integer(asked, "property", "label", least=0) != top:
         raise Rejection("property.label is not evidence.top")
 
 
-def _read_center(source: dict[str, Any], tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> list[Fraction]:
+def read_center(source: dict[str, Any], tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> list[Fraction]:
     """Return the elements of the centre, exactly; it must be a float32 or float64 tensor of `input_shape`."""
     fields(source, "input", ("tensor",))
     name = source["tensor"]

@@ -72,6 +72,26 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class AllVotes:
+    """Evidence of a certificate without chance: the exact votes of all `copies` copies of a finite noise.
+
+    `lam`, `offsets` (the public choice of thresholds) and `grid` > 0 are of derandomised splitting, else None and 0.
+    `invalid` copies gave a NaN. `classes` is the record of all copies, in which `len(counts)` stands for such a one.
+    """
+
+    noise: str
+    lam: Fraction | None
+    grid: int
+    offsets: int | None
+    on_grid: bool
+    copies: int
+    counts: tuple[int, ...]
+    invalid: int
+    top: int
+    classes: Classes | None = None
+
+
+@dataclass(frozen=True)
 class Witness:
     """Evidence of a violation: a float32 input inside S(x), and the outputs that onnxruntime gave for it."""
 
@@ -80,7 +100,7 @@ class Witness:
     runtime_output: npt.NDArray[np.float32]
 
 
-Evidence: TypeAlias = DualTree | Counts | Witness
+Evidence: TypeAlias = DualTree | Counts | AllVotes | Witness
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
 from unmoved.refine import Cascade, IntervalMethod, LinearMethod
-from unmoved.smooth import FiniteNoise, Gaussian, Noise
+from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
+from unmoved.smooth.certain import EnumerationMethod
 from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
-from unmoved.threats import L2, Changes
+from unmoved.threats import L1, L2, Changes, Patch
 
 METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
@@ -137,12 +138,16 @@ def _noise(sampling: Sampling) -> Noise | FiniteNoise:
     return noise_named(sampling.noise or "gaussian", Options(**plain, grid=sampling.grid, shape=sampling.shape))
 
 
-def _enumeration(noise: FiniteNoise, threat: Threat, sampling: Sampling) -> Method:
+def _enumeration(noise: DerandomizedSplitting | Columns | Blocks, threat: Threat, sampling: Sampling) -> Method:
     for option in _SAMPLED:
         value = getattr(sampling, option)
         if value not in (None, False):
             raise UsageError(option, value, f"nothing with {sampling.noise} noise: no chance enters")
-    raise UsageError("noise", sampling.noise, "noise by chance: this one cannot be certified yet")
+    wanted = L1 if isinstance(noise, DerandomizedSplitting) else Patch
+    if not isinstance(threat, wanted) or threat.clip is not None:
+        expected = f"{wanted.word}, without a clip range: all that {sampling.noise} noise proves"
+        raise UsageError("threat", threat.name, expected)
+    return EnumerationMethod(noise)
 
 
 def _alpha(value: object) -> Fraction:

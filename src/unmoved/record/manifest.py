@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from unmoved.core.certificate import Counts, DualTree, Finding, Witness
+from unmoved.core.certificate import AllVotes, Classes, Counts, DualTree, Finding, Witness
 from unmoved.core.errors import UsageError
 from unmoved.core.problem import Problem
 from unmoved.core.property import LinearProperty, Property, SameClass
@@ -104,7 +104,7 @@ def _property(prop: Property, outputs: int, tensors: Tensors) -> Json:
 
 
 def _claim(finding: Finding) -> Json:
-    semantics = {DualTree: "real", Counts: "sampled", Witness: "real+onnxruntime"}
+    semantics = {DualTree: "real", Counts: "sampled", AllVotes: "enumerated", Witness: "real+onnxruntime"}
     return {
         "verdict": str(finding.verdict),
         "function": finding.guarantee.of,
@@ -147,7 +147,21 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
                 "seed": votes.seed,
                 "number": None if votes.number is None else int(votes.number),
                 "sampler": votes.sampler,
-                "classes": _classes(votes, tensors),
+                "classes": _classes(votes.classes, tensors),
+            }
+        case AllVotes() as votes:
+            return {
+                "kind": "enumerated",
+                "noise": votes.noise,
+                "lam": None if votes.lam is None else str(votes.lam),
+                "grid": votes.grid,
+                "offsets": None if votes.offsets is None else str(votes.offsets),
+                "on_grid": votes.on_grid,
+                "copies": votes.copies,
+                "counts": list(votes.counts),
+                "invalid": votes.invalid,
+                "top": votes.top,
+                "classes": _classes(votes.classes, tensors),
             }
         case Witness() as witness:
             tensors |= {"witness": witness.point, "witness_output": witness.runtime_output}
@@ -162,14 +176,14 @@ def _looks(votes: Counts) -> Json:
     return {"sizes": list(sizes), "shares": [str(share) for share in shares], "at": votes.at}
 
 
-def _classes(votes: Counts, tensors: Tensors) -> Json | None:
-    if votes.classes is None:
+def _classes(record: Classes | None, tensors: Tensors) -> Json | None:
+    if record is None:
         return None
     named = None
-    if votes.classes.packed is not None:
+    if record.packed is not None:
         named = "classes"
-        tensors[named] = np.frombuffer(votes.classes.packed, np.uint8)
-    return {"root": votes.classes.root, "bits": votes.classes.bits, "tensor": named}
+        tensors[named] = np.frombuffer(record.packed, np.uint8)
+    return {"root": record.root, "bits": record.bits, "tensor": named}
 
 
 def _choices(proof: DualTree) -> Tensors:

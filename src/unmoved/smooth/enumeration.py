@@ -56,7 +56,8 @@ class EnumeratedResult:
     """What the votes of all copies prove, for certain: g(x') = `label` for all x' within `radius`, `steps` whole steps.
 
     `radius` is exact, after what the grid costs; `margin` is the least n_A - n_B - [B < A]. `invalid`: copies on which
-    f gave a NaN or an infinity; they vote for nobody.
+    f gave a NaN or an infinity; they vote for nobody, and have the class `len(counts)` in `classes`, the classes of all
+    copies in order.
     """
 
     label: int
@@ -70,6 +71,7 @@ class EnumeratedResult:
     norm: str
     on_grid: bool
     seconds: float
+    classes: tuple[int, ...] = ()
 
     @property
     def radius_float(self) -> float:
@@ -109,9 +111,11 @@ class Enumerated:
         begun = time.perf_counter()
         point = self.noise.place(x)
         copies = self.noise.copies(point)
-        votes = self._counter().count(point, range(copies), stream=_NO_CHANCE)
-        label = votes.counts.index(max(votes.counts))
-        margin = least_margin(votes.counts, label)
+        batches = self._counter().ballots(point, ((_NO_CHANCE, range(copies)),))
+        classes = tuple(label for labels in batches for label in labels.tolist())
+        counts = tuple(classes.count(label) for label in range(self.classes))
+        label = counts.index(max(counts))
+        margin = least_margin(counts, label)
         steps = largest_whole(lambda size: 2 * self.noise.affected(point, size) <= margin, 2**40)
         radius = max(Fraction(0), steps * self.noise.step - Fraction(point.distance))
         return EnumeratedResult(
@@ -119,8 +123,9 @@ class Enumerated:
             radius=radius,
             steps=int(radius / self.noise.step),
             margin=margin,
-            counts=votes.counts,
-            invalid=votes.invalid,
+            counts=counts,
+            invalid=classes.count(self.classes),
+            classes=classes,
             copies=copies,
             noise=self.noise.kind,
             norm=self.noise.norm,

@@ -175,7 +175,7 @@ class SmoothingMethod(Method):
             prediction=result.label,
             seconds=result.seconds,
             details=self._details(result)
-            | {"f_prediction": _answer(problem), "loss": loss(stated(self.noise, problem.threat, problem.x.size))},
+            | {"f_prediction": answer_of(problem), "loss": loss(stated(self.noise, problem.threat, problem.x.size))},
         )
 
     def verdict(self, result: SmoothedResult, problem: Problem) -> tuple[Verdict, Reason | None]:
@@ -222,7 +222,7 @@ def _told(noise: Noise) -> str:
     return f"{noise.kind} noise of scale {float(noise.scale):g}"
 
 
-def _answer(problem: Problem) -> int:
+def answer_of(problem: Problem) -> int:
     """Return f's own class at x."""
     return int(np.argmax(Runtime(problem.model.source).run(problem.x.astype(np.float32)[None])[0]))
 

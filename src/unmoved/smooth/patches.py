@@ -121,6 +121,7 @@ def _check_band(band: object) -> None:
 
 def _place(x: npt.NDArray[np.float32], band: int, blank: float | None) -> GridPoint:
     point = place_bits(x, copy_shape(x.shape, blank))
-    if x.ndim not in (2, 3) or x.shape[-1] < band:
-        raise UsageError("x", x.shape, f"an image (C, H, W) or (H, W), at least {band} wide")
+    image = x.ndim in (2, 3) or (x.ndim == 4 and x.shape[0] == 1)
+    if not image or x.shape[-1] < band:
+        raise UsageError("x", x.shape, f"an image (1, C, H, W), (C, H, W) or (H, W), at least {band} wide")
     return point
