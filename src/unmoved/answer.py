@@ -83,6 +83,10 @@ def answer(query: Query, network: Network, budget: Budget | None = None, terms: 
 def _same_types(query: Query, network: Network) -> None:
     has = str(np.dtype(Runtime(network.source).dtype))
     for declared in (query.input, query.outputs[0]):
+        if not declared.type.startswith(("real", "float")):
+            raise LoadError(
+                f"{declared.name} is declared as {declared.type}: we answer queries about real and float types"
+            )
         if declared.type not in ("real", has):
             raise LoadError(f"the query declares {declared.name} as {declared.type}, and the model has {has}")
 
@@ -176,7 +180,8 @@ class _Stage:
 
     def _witness(self, i: int, case: Case, finding: Finding, witness: Witness) -> Answer | None:
         search = self.search
-        search.reasons[i] = "an input breaks the rounded query, but not the exact one"
+        unread = f"it has a condition that is not read: {case.loose[0].why}" if case.loose else ""
+        search.reasons[i] = unread or "an input satisfies the rounded query, but not the exact one"
         if case.inner_box is None or not case.admits(witness.point):
             return None
         problem = Problem(search.network, case.start, case.inner_box, case.inner_prop)

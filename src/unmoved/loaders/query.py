@@ -116,8 +116,9 @@ class Case:
     """Clauses with common inputs, as a problem's parts, twice: rounded outward for proofs, inward for witnesses.
 
     A proof that `prop` holds on `box` rules the clauses out. A float64 point of `inner_box` whose exact outputs break
-    `inner_prop`, and that `admits` lets pass, satisfies one of them. `inner_box` is None where no witness can count.
-    `start` is a float32 point in or near the box, where the conditions on several inputs are met most easily.
+    `inner_prop`, and that `admits` lets pass, satisfies one of them. `inner_box` is None where no witness can count:
+    no float64 lies between the ends, or something of the clauses is `loose`. `start` is a float32 point in or near the
+    box, where the conditions on several inputs are met most easily.
     """
 
     box: Box
@@ -126,6 +127,7 @@ class Case:
     inner_prop: LinearProperty
     start: npt.NDArray[np.float32]
     sides: tuple[Atom, ...]
+    loose: tuple[Loose, ...] = ()
 
     def admits(self, point: AnyFloats) -> bool:
         """Say exactly whether a point meets the conditions that link several inputs."""
@@ -309,7 +311,8 @@ def _case(group: Sequence[Clause], shape: tuple[int, ...], outputs: int) -> Case
     wide = tuple(_disjunct(clause.outputs, outputs, inward=False) for clause in group)
     narrow = tuple(_disjunct(clause.outputs, outputs, inward=True) for clause in group)
     box = bounds.outer(shape)
-    inner = None if any(clause.loose for clause in group) else bounds.inner(shape)
+    loose = group[0].loose
+    inner = None if loose else bounds.inner(shape)
     pull = np.zeros(len(bounds.low))
     for atom in sides:
         for (_, i), factor in atom.terms:
@@ -318,7 +321,7 @@ def _case(group: Sequence[Clause], shape: tuple[int, ...], outputs: int) -> Case
     middle = box.low / 2 + box.high / 2
     start = np.where(pull > 0, box.low, np.where(pull < 0, box.high, middle)).astype(np.float32)
     start = (inner or box).project(start[None], start[None])[0].astype(np.float32)
-    return Case(box, LinearProperty(wide), inner, LinearProperty(narrow), start, sides)
+    return Case(box, LinearProperty(wide), inner, LinearProperty(narrow), start, sides, loose)
 
 
 def _disjunct(atoms: Sequence[Atom], outputs: int, *, inward: bool) -> Disjunct:

@@ -6,6 +6,7 @@ What we have no words for (products of variables, hidden nodes, outputs after th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -55,8 +56,8 @@ def read_second(text: str) -> Query:
 
 def _declared(definition: Any) -> Declared:
     kind = definition.dtype.name
-    known = {"F16": "float16", "F32": "float32", "F64": "float64", "Real": "real"}
-    return Declared(definition.name, known.get(kind, kind), tuple(int(n) for n in definition.shape))
+    long = re.sub("^F", "float", re.sub("^I", "int", re.sub("^U", "uint", kind))).lower()
+    return Declared(definition.name, long, tuple(int(n) for n in definition.shape))
 
 
 def _formula(tree: Any, names: Mapping[str, str]) -> Formula:
