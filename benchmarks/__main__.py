@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 ALONE = ("sampler", "bounds", "training")
 NEED_ARGUMENTS = {
     "audit_logs": "LOGS_DIR",
+    "smoothing_bounds": "DATA.npz...",
     "smoothing_samples": "LOGS_DIR",
     "smoothing_speed": "[--cohen DIR] [--art DIR]",
 }
