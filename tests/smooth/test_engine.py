@@ -22,6 +22,7 @@ from unmoved.smooth import Gaussian, Smoothed, Stream, VoteCounter, same_at_ever
 from unmoved.smooth import engine as rooms
 from unmoved.smooth.crew import Crew
 from unmoved.smooth.engine import Engine, Setup, batch_for, has_bfloat16, prepare, require_fixed
+from unmoved.smooth.kernels import largest
 
 torch.set_num_threads(1)
 NOISE = Gaussian("1/4")
@@ -201,7 +202,40 @@ def test_batch_follows_from_the_network_alone(loaded):
     wide = built([("Relu", ["x"], "y", {})], {}, [1, 3, 224, 224], [1, 3, 224, 224])
     assert batch_for(wide, Setup()) == 16
     middle = built([("Relu", ["x"], "y", {})], {}, [1, 16, 32, 32], [1, 16, 32, 32])
-    assert batch_for(middle, Setup()) == 64  # 4 MiB / (16384 x 4 bytes)
+    assert batch_for(middle, Setup()) == 32  # 64 copies of 16384 x 4 bytes are 4 MiB, no less
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="no bfloat16 on this processor")
+def test_a_nan_inside_stays_a_nan():
+    """Two infinities that cancel, and a NaN of either sign that is given, must not be made zeros on the way."""
+    nodes = [("Gemm", ["x", "w"], "a", {}), ("Relu", ["a"], "r", {}), ("Gemm", ["r", "v"], "b", {})]
+    nodes += [("Relu", ["b"], "y", {})]
+    minus = np.array([0xFFC00000], np.uint32).view(np.float32)[0]
+    for size, given, answer in (
+        (1e30, [1e20, 1e20], [True, True]),  # r = (inf, inf), b = inf - inf
+        (1.0, [1e20, 1e20], [False, False]),
+        (1.0, [float("nan"), 0.0], [True, True]),
+        (1.0, [minus, 0.0], [True, True]),
+        (1.0, [2.0, 1.0], [False, False]),
+    ):
+        constants = {"w": np.eye(2) * size, "v": np.array([[1.0, -1.0], [-1.0, 1.0]])}
+        engine = Engine(built(nodes, constants, [1, 2], [1, 2]), Setup("bfloat16"))
+        z = torch.tensor(np.array([given, [3.0, 1.0]], np.float32))
+        output = engine(z)
+        assert output[0].isnan().tolist() == answer
+        assert output[1].tolist() == [2 * size, 0.0] or size > 1
+
+
+def test_bound_of_all_sums(loaded):
+    """No value of the network, for any input of that size, is larger; twice the inputs, at most twice the bound."""
+    bound = largest(bind(loaded, dtype=torch.float64), loaded, 3.0)
+    z = torch.sign(torch.randn(200, *loaded.input_shape, generator=torch.Generator().manual_seed(0))) * 3
+    names = [op.output for op in bind(loaded)]
+    values = evaluate(bind(loaded), loaded, z, keep=names)
+    assert max(float(value.abs().max()) for value in values.values()) <= bound < 1e6
+    assert bound < largest(bind(loaded, dtype=torch.float64), loaded, 6.0) <= 2 * bound
+    curved = built([("Sigmoid", ["x"], "y", {})], {}, [1, 4], [1, 4])
+    assert largest(bind(curved), curved, 1.0) == float("inf")
 
 
 def test_compiled_only_where_it_pays(loaded, monkeypatch):

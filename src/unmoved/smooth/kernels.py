@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from unmoved.ops import Op
+from unmoved.ir import Network
+from unmoved.ops import Affine, Maximum, Op
 from unmoved.ops.affine import Product, Weighted
 from unmoved.ops.convolution import Convolution
 
@@ -33,21 +35,55 @@ class Step:
     done: tuple[str, ...]
 
 
-def steps(ops: Sequence[Op], source: str, result: str) -> tuple[Step, ...]:
-    """Return the operators as steps from the value `source` to the value `result`, in order."""
+def steps(ops: Sequence[Op], network: Network, *, tame: bool = False) -> tuple[Step, ...]:
+    """Return the operators as steps from the network's input to its output, in order.
+
+    `tame`: no value is a NaN or an infinity (see `largest`): in bfloat16 ReLU may then look at the sign bit alone.
+    """
     last = {name: place for place, op in enumerate(ops) for name in op.inputs}
     uses = Counter(name for op in ops for name in op.inputs)
+    uses[network.output] += 1
+    readers = {name: op for op in ops for name in op.inputs}
     fresh: set[str] = set()
-    made = []
+    images: dict[str, tuple[int, ...]] = {}
+    made: list[Step] = []
     for place, op in enumerate(ops):
-        done = tuple(name for name in dict.fromkeys(op.inputs) if last[name] == place and name != result)
-        kernel, new = _kernel(op)
-        if op.kind == "Relu" and op.inputs[0] in fresh and uses[op.inputs[0]] == 1 and op.inputs[0] != result:
-            kernel, new = torch.relu_, True
+        done = tuple(name for name in dict.fromkeys(op.inputs) if last[name] == place and name != network.output)
+        image = _flattened(op, network)
+        kernel: Kernel
+        if image is not None and uses[op.output] == 1 and _takes_rows(readers.get(op.output)):
+            images[op.output] = image
+            kernel, new = _channels_behind, False
+        else:
+            kernel, new = _kernel(op, images.get(op.inputs[0]))
+        if op.kind == "Relu" and op.inputs[0] in fresh and uses[op.inputs[0]] == 1:
+            kernel, new = (_relu_by_sign if tame else torch.relu_), True
         if new:
             fresh.add(op.output)
         made.append(Step(kernel, op.inputs, op.output, done))
     return tuple(made)
+
+
+def largest(ops: Sequence[Op], network: Network, size: float) -> float:
+    """Return a bound, up to rounding, of all sums of sizes in the network for inputs of size <= `size`; inf: unknown.
+
+    |L x + b| <= |L| |x| + |b|, layer by layer; ReLU and MaxPool make nothing larger.
+    """
+    bounds = {network.input: torch.full((1, *network.input_shape), size, dtype=torch.float64)}
+    most = size
+    for op in ops:
+        values = [bounds[name] for name in op.inputs]
+        if isinstance(op, Affine):
+            bound = torch.stack([op.absolute(place, value) for place, value in enumerate(values)]).sum(0)
+            offset = op.bias()
+            bound = bound if offset is None else bound + offset.abs()
+        elif op.kind == "Relu" or isinstance(op, Maximum):
+            bound = op.apply(*values)
+        else:
+            return float("inf")
+        bounds[op.output] = bound
+        most = max(most, float(bound.max()))
+    return most if most == most else float("inf")
 
 
 def walk(plan: Sequence[Step], source: str, x: Tensor) -> Tensor:
@@ -60,13 +96,45 @@ def walk(plan: Sequence[Step], source: str, x: Tensor) -> Tensor:
     return values[plan[-1].output]
 
 
-def _kernel(op: Op) -> tuple[Kernel, bool]:
-    """Return a function of the op's inputs, and whether its result is memory of its own (not a view of an input)."""
+def _relu_by_sign(value: Tensor) -> Tensor:
+    """ReLU in place of finite numbers: as an integer, a bfloat16 is negative where its sign bit is set.
+
+    Five times as fast as torch.relu_ on the CPU (0.09 and 0.51 ns an element on a Zen 4).
+    """
+    if value.dtype == torch.bfloat16:
+        value.view(torch.int16).clamp_min_(0)
+        return value
+    return torch.relu_(value)
+
+
+def _flattened(op: Op, network: Network) -> tuple[int, ...] | None:
+    """Return (channels, height, width) where an op makes an image a row."""
+    if op.kind not in ("Reshape", "Flatten") or len(op.inputs) != 1:
+        return None
+    shape = network.shapes[op.inputs[0]]
+    fits = len(shape) == 4 and shape[0] == 1 and network.shapes[op.output] == (1, prod(shape))
+    return shape[1:] if fits else None
+
+
+def _channels_behind(value: Tensor) -> Tensor:
+    """Make images rows, channels last: no copy where they lie so."""
+    return value.squeeze(1).permute(0, 2, 3, 1).reshape(len(value), 1, -1)
+
+
+def _takes_rows(op: Op | None) -> bool:
+    return isinstance(op, Product) and _is_row(op)
+
+
+def _kernel(op: Op, image: tuple[int, ...] | None = None) -> tuple[Kernel, bool]:
+    """Return a function of the op's inputs, and whether its result is memory of its own (not a view of an input).
+
+    `image`: the shape of the images that the op's rows were made from by `_channels_behind`.
+    """
     if isinstance(op, Convolution):
         fast = _convolution(op)
         return (fast, True) if fast is not None else (op.apply, False)
     if isinstance(op, Product):
-        fast = _product(op)
+        fast = _product(op, image)
         return (fast, True) if fast is not None else (op.apply, False)
     if isinstance(op, Weighted) and op.kind in ("Add", "Sum") and len(op.inputs) == 2 and _plain(op):
         return torch.add, True
@@ -95,15 +163,23 @@ def _convolution(op: Convolution) -> Kernel | None:
     return convolved
 
 
-def _product(op: Product) -> Kernel | None:
+def _is_row(op: Product) -> bool:
+    """Say whether an op is the product of one row with a matrix, plus at most a number each output."""
+    row = op.weight.ndim == 2 and not op.left and not op.transposed and op.in_matrix == (1, op.weight.shape[0])
+    return row and (op.offset is None or op.offset.numel() == op.weight.shape[1])
+
+
+def _product(op: Product, image: tuple[int, ...] | None) -> Kernel | None:
     """Return a product of one row with a matrix, plus its bias; None for other ones."""
-    inputs, outputs = op.weight.shape[-2:]
-    row = op.weight.ndim == 2 and not op.left and not op.transposed and op.in_matrix == (1, inputs)
-    if not row or (op.offset is not None and op.offset.numel() != outputs):
+    if not _is_row(op):
         return None
+    inputs, outputs = op.weight.shape
     # outputs filled up to a multiple of 16: MKL's products of 9 by 5 gave a row other bits at every fourth place
     spare = -outputs % _LANES
-    weight = functional.pad(op.weight.mT, (0, 0, 0, spare)).contiguous()
+    weight = functional.pad(op.weight.mT, (0, 0, 0, spare))
+    if image is not None:
+        weight = weight.reshape(-1, *image).permute(0, 2, 3, 1).reshape(-1, inputs)
+    weight = weight.contiguous()
     bias = None if op.offset is None else functional.pad(op.offset.reshape(-1), (0, spare)).contiguous()
     shape = op.out_shape
 
