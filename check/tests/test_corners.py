@@ -104,3 +104,18 @@ def test_flags_are_zero_or_one(op, flags):
     nodes, constants, shape, _ = one(op, (2, 2) if op == "Gemm" else (1, 1, 4), constants, **flags)
     with pytest.raises(Rejection, match=f"^unchecked operator {op} with"):
         read_graph(model(nodes, constants, shape))
+
+
+HUGE = {
+    "Expand": one("Expand", (1, 2), {"s": ints(1 << 40, 1 << 20, 2)}),
+    "Pad": one("Pad", (1, 2), {"p": ints(0, 1 << 40, 0, 0)}),
+    "MaxPool": one("MaxPool", (1, 1, 4), kernel_shape=[2], pads=[1 << 40, 0]),
+    "AveragePool": one("AveragePool", (1, 1, 4), kernel_shape=[1 << 40], pads=[1 << 40, 1 << 40], count_include_pad=1),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_huge_tensors_are_refused_before_they_are_made(name):
+    nodes, constants, shape, opset = HUGE[name]
+    with pytest.raises(Rejection):
+        read_graph(model(nodes, constants, shape, opset=opset))

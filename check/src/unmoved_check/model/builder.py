@@ -13,7 +13,6 @@ from unmoved_check.model.steps import Bracket, Relu, Scale, Select, Step, Sum
 
 ONE: Bracket = (Fraction(1), Fraction(1))
 ZERO: Bracket = (Fraction(0), Fraction(0))
-MOST_ELEMENTS = 1 << 26
 
 
 @dataclass(frozen=True)

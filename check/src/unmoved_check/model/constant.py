@@ -29,6 +29,9 @@ _TYPES: dict[int, tuple[Kind, str]] = {
     9: ("bool", "B"),
 }
 
+MOST_ELEMENTS = 1 << 26
+"""Larger tensors are refused before they are made: a few bytes of a model may ask for any size."""
+
 RANGES: dict[Kind, range] = {
     "int": range(-(1 << 63), 1 << 63),
     "int32": range(-(1 << 31), 1 << 31),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 
 from unmoved_check.model import affine, pooling, shaping
-from unmoved_check.model.builder import MOST_ELEMENTS, Builder, Value, Variable
+from unmoved_check.model.builder import Builder, Value, Variable
+from unmoved_check.model.constant import MOST_ELEMENTS
 from unmoved_check.model.reader import Node, Source
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from unmoved_check.model.constant import Constant, Number
+from unmoved_check.model.constant import MOST_ELEMENTS, Constant, Number
 from unmoved_check.outcome import Rejection
 
 
@@ -28,8 +28,15 @@ def strides(shape: Sequence[int]) -> list[int]:
     return found
 
 
+def limited(shape: Sequence[int]) -> None:
+    """Refuse a shape with too many elements."""
+    if prod(shape) > MOST_ELEMENTS:
+        raise Rejection("model: a tensor of too many elements")
+
+
 def pick(constant: Constant, places: Sequence[Sequence[int]]) -> Constant:
     """The constant whose element (i, j, ...) is that at offset places[0][i] + places[1][j] + ..."""
+    limited(list(map(len, places)))
     offsets = [0]
     for along in places:
         offsets = [start + step for start in offsets for step in along]
@@ -132,6 +139,7 @@ def expanded(constant: Constant, shape: tuple[int, ...]) -> Constant:
     if old == shape:
         return reshaped(constant, shape)
     steps = strides(old)
+    limited(shape)
     places = [[i * s if d > 1 else 0 for i in range(n)] for d, s, n in zip(old, steps, shape, strict=True)]
     return pick(constant, places)
 
@@ -156,6 +164,7 @@ def padded(constant: Constant, before: Sequence[int], after: Sequence[int], fill
         for amount, in_front in ((left, True), (right, False)):
             if amount > 0:
                 shape = (*constant.shape[:which], amount, *constant.shape[which + 1 :])
+                limited(shape)
                 block = Constant(constant.kind, shape, [fill] * prod(shape))
                 parts = (block, constant) if in_front else (constant, block)
                 constant = concatenated(parts, which)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
+from unmoved_check.model.constant import MOST_ELEMENTS
 from unmoved_check.model.movement import strides as row_major
 from unmoved_check.model.reader import Node
 from unmoved_check.outcome import Rejection
@@ -45,6 +47,8 @@ class Geometry:
         if any(out < 1 for out, _, _ in axes):
             raise Rejection(f"model: {node.op} whose window is larger than its input")
         out, front, over = zip(*axes, strict=True)
+        if prod(out) * prod(kernel) > MOST_ELEMENTS:
+            raise Rejection(f"model: {node.op} with windows of too many elements")
         return cls(tuple(space), out, kernel, tuple(strides), tuple(dilations), front, any(over))
 
     def inside(self) -> list[list[int]]:
