@@ -7,13 +7,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SOURCES := pyproject.toml check/pyproject.toml constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types contracts bench clean
+.PHONY: demo test fuzz lint types contracts bench clean
 
 demo: $(VENV)/.user
 	$(BIN)/unmoved demo --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# N random nets, trees and graphs (a net takes about 0.03 s): `make fuzz N=100000` for a night
+fuzz: $(VENV)/.dev
+	FUZZ=$(or $(N),2000) $(BIN)/python -m pytest -n 2 tests/fuzz $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
