@@ -23,7 +23,7 @@ from unmoved.loaders import Runtime
 from unmoved.record import Row, Run
 from unmoved.record import digest as sha256
 from unmoved.store import Entry, Store, done, row_entry, rows
-from unmoved.threats import Lp
+from unmoved.threats import Changes, Lp
 
 _DOOR = 256
 
@@ -96,7 +96,7 @@ class Job:
     @property
     def run(self) -> Run:
         """The run's identity."""
-        size, lp = self.threat.size, self.threat if isinstance(self.threat, Lp) else None
+        size, lp = self.threat.size, self.threat if isinstance(self.threat, Lp | Changes) else None
         return Run(
             kind=self.kind,
             model=self.network.digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from fractions import Fraction
 
 from markupsafe import Markup
@@ -42,8 +43,7 @@ def answer(line: Line, *, picture: bool) -> Markup:
     sure, whose = "", f"{model} {claimed}"
     if view.function == "g":
         alpha, _, _ = false_certificates(view)
-        sigma = words.plain(run.settings.get("sigma", "?"))
-        whose = f"{model}, smoothed with Gaussian noise of σ = {_number(sigma)}, {claimed if unchecked else 'keeps'}"
+        whose = f"{model}, smoothed with {_noise(run.settings)}, {claimed if unchecked else 'keeps'}"
         least = decimal_down(100 * (1 - alpha), 4).rstrip("0").rstrip(".")
         sure = f", each certified with probability at least {least} %"
     head = Markup(
@@ -61,6 +61,15 @@ def answer(line: Line, *, picture: bool) -> Markup:
     )
     said = text + Markup(" ") + _rest(line)
     return Markup(said.replace(" %", "\N{NO-BREAK SPACE}%"))
+
+
+def _noise(settings: Mapping[str, str]) -> str:
+    """Return the noise in words."""
+    kind = words.plain(settings.get("noise", "gaussian-grid"))
+    if "sigma" not in settings:
+        return f"{kind}, all copies counted"
+    size = _number(words.plain(settings["sigma"]))
+    return f"Gaussian noise of σ = {size}" if kind == "gaussian-grid" else f"{kind} noise of scale {size}"
 
 
 def _rest(line: Line) -> Markup:

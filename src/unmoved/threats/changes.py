@@ -29,6 +29,7 @@ class Changes(Threat):
     number: int
     clip: tuple[Fraction, Fraction] | None = None
     word: ClassVar[str]
+    norm: ClassVar[str]
 
     def __init__(self, number: object, clip: tuple[object, object] | None = None) -> None:
         whole = rational(number, "number")

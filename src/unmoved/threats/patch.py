@@ -17,6 +17,7 @@ class Patch(Changes):
     """
 
     word = "patch"
+    norm = "patch"
 
     def allows(self, changed: Changed) -> bool:
         """Say whether one square holds them all."""

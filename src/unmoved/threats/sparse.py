@@ -12,6 +12,7 @@ class L0(Changes):
     """At most `number` elements differ (a value of one channel of a pixel is one element), each by however much."""
 
     word = "l0"
+    norm = "0"
 
     def allows(self, changed: Changed) -> bool:
         """Say whether they are few enough."""
