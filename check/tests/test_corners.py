@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 
 from unmoved_check.exact import ExactEngine
 from unmoved_check.exact_numbers import times_power
+from unmoved_check.model.affine import inverse_root
 from unmoved_check.onnx_reader import read_graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
@@ -119,3 +120,12 @@ def test_huge_tensors_are_refused_before_they_are_made(name):
     nodes, constants, shape, opset = HUGE[name]
     with pytest.raises(Rejection):
         read_graph(model(nodes, constants, shape, opset=opset))
+
+
+def test_the_root_of_a_batch_norm_lies_in_its_bracket():
+    rng, open_ = np.random.default_rng(1), 0
+    for value in (F(float(v)) for v in rng.random(200) * 2.0 ** rng.integers(-100, 100, 200)):
+        low, high = inverse_root(value)
+        assert low * low * value <= 1 <= high * high * value
+        open_ += low < high
+    assert open_ > 190

@@ -115,6 +115,10 @@ SPOILED = {
     "larger radius": (edit(("claim", "radius"), "1/500"), "radius"),
     "null radius": (edit(("claim", "radius"), None), "radius"),
     "negative eps": (edit(("threat", "eps"), "-1/1000"), "eps"),
+    "negative eps and radius": (
+        both(edit(("threat", "eps"), "-1/1000"), edit(("claim", "radius"), "-1/1000")),
+        "needs eps >= 0",
+    ),
     "eps as number": (edit(("threat", "eps"), 1), "rational"),
     "eps with spaces": (edit(("threat", "eps"), " 1/1000"), "rational"),
     "eps over zero": (edit(("threat", "eps"), "1/0"), "zero"),
