@@ -8,7 +8,7 @@ import torch
 
 from unmoved.attack import FGSM, Pgd, PgdMethod
 from unmoved.core import Code, Finding, Method, Reason, Verdict
-from unmoved.refine import Cascade, IntervalMethod, LinearMethod
+from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod
 from unmoved.smooth import Gaussian
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.testing import MethodContract, affine_problems
@@ -25,6 +25,20 @@ class TestInterval(MethodContract):
 class TestLinear(MethodContract):
     def method(self):
         return LinearMethod()
+
+
+class TestOptimised(MethodContract):
+    singles = 2
+
+    def method(self):
+        return OptimisedMethod()
+
+
+class TestBranch(MethodContract):
+    singles = 2
+
+    def method(self):
+        return BranchMethod()
 
 
 class TestCascade(MethodContract):

@@ -148,8 +148,22 @@ class LinearBounds:
             wide[name] = coefficients.view(-1, *self.network.shapes[name])
         return Rows(wide, rows.constant)
 
+    def at_input(self, query: Query) -> Tensor:
+        """Return what a query's rows become at the input, (R, *input_shape): their linear parts there."""
+        shape = self.network.shapes[self.network.output]
+        rows = self._back(Rows({self.network.output: query.rows.reshape(-1, *shape)}, -query.offsets), query.owner)
+        found = rows.coefficients.get(self.network.input)
+        like = self.enclosure.center
+        return like.new_zeros(len(query.owner), *like.shape[1:]) if found is None else found
+
     def _descend(self, rows: Rows, owner: Tensor) -> Tensor:
         """Return lower bounds (R,) of rows by taking them back to the input; row r is about input owner[r]."""
+        rows = self._back(rows, owner)
+        at_input = rows.coefficients.get(self.network.input)
+        return rows.constant if at_input is None else rows.constant + self.enclosure.least(at_input, owner)
+
+    def _back(self, rows: Rows, owner: Tensor) -> Rows:
+        """Return rows of the input that are nowhere above the given ones; row r is about input owner[r]."""
         for op in reversed(self.ops):
             if op.output not in rows.coefficients:
                 continue
@@ -161,8 +175,7 @@ class LinearBounds:
             name = op.inputs[0]
             left[name] = left[name] + inner if name in left else inner
             rows = Rows(left, rows.constant + constant)
-        at_input = rows.coefficients.get(self.network.input)
-        return rows.constant if at_input is None else rows.constant + self.enclosure.least(at_input, owner)
+        return rows
 
     def _widest(self) -> int:
         return max(self.matrices.size(name) for name in self.bounds)

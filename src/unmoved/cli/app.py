@@ -140,7 +140,13 @@ def certify(
     model: ModelArg,
     data: DataOpt,
     threat: ThreatOpt = "linf:8/255",
-    method: Annotated[str, typer.Option(help="auto | interval | linear | smoothing.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto | interval | linear | optimised | branch | smoothing. auto: interval, linear, optimised; with "
+            "--seconds also an attack and branch and bound; with --sigma smoothing."
+        ),
+    ] = "auto",
     clip: Clip = None,
     sigma: Sigma = None,
     samples: Samples = None,
@@ -326,6 +332,51 @@ def doctor(
     from unmoved.cli.doctor import doctor_command
 
     raise typer.Exit(doctor_command(model, weights, input_shape, as_json=as_json))
+
+
+@app.command(cls=Command)
+def train(
+    model: Annotated[str, typer.Argument(metavar="FACTORY", help="package.module:factory, which returns a module.")],
+    data: DataOpt,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="plain; for smoothing: noise, stability, consistency, smoothadv, macer; certified: ibp, crown-ibp, "
+            "sabr, staps, mtl-ibp, cc-ibp, exp-ibp; empirical: adversarial, trades; for 1-Lipschitz nets: margin."
+        ),
+    ] = "ibp",
+    eps: Annotated[float | None, typer.Option(help="Size of the balls to train for, in the units of x.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Standard deviation of the noise to train for.")] = None,
+    weight: Annotated[float | None, typer.Option(help="The objective's own trade-off. Default: its paper's.")] = None,
+    clip: Clip = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 30,
+    batch: Annotated[int, typer.Option(help="Inputs a step.")] = 100,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 2e-3,
+    validate: Annotated[Path | None, typer.Option(help="Held-out data, an .npz file.", rich_help_panel=INPUT)] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after K epochs without a gain in certified accuracy.", metavar="K")
+    ] = None,
+    init: Annotated[str, typer.Option(help="Starting weights: auto | interval | default | keep (as made).")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16: mixed precision.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    weights: Weights = None,
+    x_name: XName = "x",
+    y_name: YName = "y",
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the weights, the ONNX model, the history and a checkpoint.")] = (
+        Path("unmoved-model")
+    ),
+    as_json: Json = False,
+) -> None:
+    """Train a module so that it can be certified. Run it again after an interruption: it goes on where it stopped."""
+    from unmoved.cli.train import TrainRequest, clip_range, train_command
+    from unmoved.train import Plan
+    from unmoved.train.catalogue import Wish
+
+    wish = Wish(eps, sigma, clip_range(clip), weight)
+    plan = Plan(epochs=epochs, batch=batch, lr=lr, seed=seed, precision=precision, device=device)
+    request = TrainRequest(model, data, objective, wish, plan, weights, init, validate, patience, x_name, y_name, out)
+    raise typer.Exit(train_command(request, as_json=as_json))
 
 
 @app.command(cls=Command)

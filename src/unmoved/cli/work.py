@@ -109,7 +109,7 @@ def certify_command(
 ) -> int:
     """Certify the data set; return the exit code."""
     wanted = None if require is None else criterion.parse(require, FIGURES)
-    chosen, function = certifying(method, request.asked, request.sampling)
+    chosen, function = certifying(method, request.asked, request.sampling, timed=request.seconds is not None)
     if tsv is not None and function != "g":
         raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
     if tsv is not None and (tsv.is_dir() or not tsv.parent.is_dir() or not os.access(tsv.parent, os.W_OK)):

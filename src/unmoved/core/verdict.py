@@ -24,6 +24,7 @@ class Code(StrEnum):
     UNCHECKED = "unchecked"
     REJECTED = "rejected"
     TIMEOUT = "timeout"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ def certify_dataset(
 
     `model` is a path or the bytes of an ONNX file, a torch module (put in eval mode for the export), or an
     `ir.Network`. `x` is (n, *input_shape), numbers; `y` (n,) integer labels. `threat` is a Threat or its text,
-    "linf:8/255", "l2:0.5", "l1:2". `method` is "auto", "interval", "linear" or "smoothing" (which needs `sigma`). Rows
-    that are in the `store` already (a Store, path or URL; a temporary one if None) are not redone.
+    "linf:8/255", "l2:0.5", "l1:2". `method` is "auto", "interval", "linear", "optimised", "branch" or "smoothing"
+    (which needs `sigma`). Rows that are in the `store` already (a Store, path or URL; a temporary one if None) are not
+    redone.
     Raises UsageError for a bad argument and LoadError for a model that cannot be read.
     """
     shape = getattr(x, "shape", None)

@@ -11,7 +11,7 @@ from typing import cast
 from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
-from unmoved.refine import Cascade, IntervalMethod, LinearMethod
+from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.certain import EnumerationMethod
@@ -24,6 +24,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
     "interval": IntervalMethod,
     "linear": LinearMethod,
+    "optimised": OptimisedMethod,
+    "branch": BranchMethod,
 }
 
 _SAMPLED = ("samples", "mode", "cohen", "label_known", "family")
@@ -61,10 +63,11 @@ class Sampling:
         return any(getattr(self, option) is not None for option in ("noise", *OPTIONS))
 
 
-def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, str]:
+def certifying(name: str, threat: Threat, sampling: Sampling, *, timed: bool = False) -> tuple[Method, str]:
     """Return the method of this name and the function it speaks of, "f" or "g".
 
-    "auto" is smoothing when a noise is asked for, else the cascade interval, then linear. Raises UsageError for an
+    "auto" is smoothing when a noise is asked for, else the cascade interval, linear, optimised; with a time to spend
+    (`timed`) attack and branch and bound too. Raises UsageError for an
     unknown name, for smoothing without what its noise needs or against a threat that the noise says nothing about, for
     a setting that would not be used, for l0 and patch without smoothing, and for an (alpha, samples) at which nothing
     could ever be certified.
@@ -80,7 +83,7 @@ def certifying(name: str, threat: Threat, sampling: Sampling) -> tuple[Method, s
             without = "a --sigma or --noise with it: " if name == "auto" else f"nothing with method {name}: "
             raise UsageError(option, value, without + "only smoothing uses it")
     _require_bounded(threat)
-    return METHODS[name](), "f"
+    return Cascade.complete() if name == "auto" and timed else METHODS[name](), "f"
 
 
 def _require_bounded(threat: Threat) -> None:

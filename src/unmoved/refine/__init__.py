@@ -1,6 +1,10 @@
 """Spend a budget on proofs: bounds as methods, and cascades of methods."""
 
+from unmoved.refine.ascent import Ascent
+from unmoved.refine.branch import Settings
 from unmoved.refine.cascade import Cascade
+from unmoved.refine.complete import BranchMethod
 from unmoved.refine.methods import IntervalMethod, LinearMethod
+from unmoved.refine.optimise import OptimisedMethod
 
-__all__ = ["Cascade", "IntervalMethod", "LinearMethod"]
+__all__ = ["Ascent", "BranchMethod", "Cascade", "IntervalMethod", "LinearMethod", "OptimisedMethod", "Settings"]

@@ -11,7 +11,9 @@ from unmoved.core.errors import UsageError
 from unmoved.core.method import Method
 from unmoved.core.problem import Problem
 from unmoved.core.verdict import Code, Reason, Verdict
-from unmoved.refine.methods import IntervalMethod, LinearMethod
+from unmoved.refine.complete import BranchMethod
+from unmoved.refine.methods import IntervalMethod
+from unmoved.refine.optimise import OptimisedMethod
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,13 @@ class Cascade(Method):
 
     @classmethod
     def default(cls, *, precision: str = "float64", device: str = "cpu") -> Cascade:
-        """Interval bounds, then linear ones."""
-        return cls((IntervalMethod(precision, device), LinearMethod(precision, device)))
+        """Interval bounds, linear ones, then optimised slopes (which start from linear bounds)."""
+        return cls((IntervalMethod(precision, device), OptimisedMethod(precision, device)))
+
+    @classmethod
+    def complete(cls, *, precision: str = "float64", device: str = "cpu") -> Cascade:
+        """Interval bounds, linear ones, an attack, optimised slopes, then splits: for whoever sets a time."""
+        return cls((IntervalMethod(precision, device), BranchMethod(precision, device)))
 
     @property
     def name(self) -> str:

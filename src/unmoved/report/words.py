@@ -13,7 +13,7 @@ from unmoved.evaluate import Share
 from unmoved.record import Run
 
 LONGEST_NAME = 120
-NORMS = {"inf": "L∞", "2": "L2", "1": "L1"}
+NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 
 REASONS = {
     Code.UNPROVED: "Neither proved nor broken",
@@ -22,6 +22,7 @@ REASONS = {
     Code.UNCHECKED: "Proved, but the checker cannot re-check it",
     Code.REJECTED: "The checker rejected the evidence",
     Code.TIMEOUT: "The time was used up",
+    Code.MEMORY: "The memory was used up",
 }
 REMEDIES = {
     Code.UNPROVED: "a tighter method, a smaller threat, or training for it",
@@ -30,6 +31,7 @@ REMEDIES = {
     Code.UNCHECKED: "another method, or --unchecked, which every output then says",
     Code.REJECTED: "do not rely on it; report the case",
     Code.TIMEOUT: "more seconds",
+    Code.MEMORY: "a smaller threat",
 }
 
 
@@ -106,6 +108,8 @@ def change(norm_name: str | None, size: str, *, picture: bool = False, clip: tup
         "inf": f"any change of up to {size} to every {one} at once",
         "2": f"any change of Euclidean length up to {size}",
         "1": f"any changes that add up to at most {size} over all {one}s",
+        "0": f"any changes of at most {size} input values, by however much",
+        "patch": f"any content of any one square patch of side {size}",
     }.get(norm_name or "", "any input inside the given box")
     if clip is None:
         return text

@@ -1,0 +1,144 @@
+"""Branch and bound as a method: linear bounds, attack, optimised slopes, then splits until proved or broken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unmoved.attack import FGSM, Attacked, Pgd, PgdMethod
+from unmoved.attack.method import Target
+from unmoved.core.budget import Budget
+from unmoved.core.certificate import Finding, Witness
+from unmoved.core.method import Method
+from unmoved.core.problem import Problem
+from unmoved.core.verdict import Code, Reason, Verdict
+from unmoved.ir.network import Network
+from unmoved.ops import Op, bind, evaluate
+from unmoved.refine.ascent import Ascent
+from unmoved.refine.branch import Search, Settings
+from unmoved.refine.inputs import InputSearch
+from unmoved.refine.methods import PRECISIONS, LinearMethod
+from unmoved.refine.optimise import FINAL, HIDDEN, optimised, unproved
+from unmoved.refine.root import Root
+
+DIMENSIONS = 10
+"""Inputs with at most this many moving dimensions are halved, unless few units are undecided."""
+UNITS = 40
+ATTACK = (FGSM, Pgd(steps=30, restarts=2, targets=2))
+
+
+@dataclass(frozen=True)
+class BranchMethod(Method):
+    """Complete up to its budget: proves by a tree of splits, or finds a witness; at the end says how far it came.
+
+    On inputs of few dimensions boxes are halved, else ReLUs are split. The seconds left are shared out among the
+    problems that are still open. `hidden` and `final` set the ascents at the root.
+    """
+
+    precision: str = "float64"
+    device: str = "cpu"
+    hidden: Ascent = field(default=HIDDEN)
+    final: Ascent = field(default=FINAL)
+    search: Settings = field(default=Settings())
+    attack: tuple[Pgd, ...] = ATTACK
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        LinearMethod(self.precision, self.device)
+
+    @property
+    def name(self) -> str:
+        """`branch`."""
+        return "branch"
+
+    def settings(self) -> dict[str, str]:
+        """The precision, the ascents, the search and the attack."""
+        named = {n: str(getattr(self, n)) for n in ("precision", "hidden", "final", "search")}
+        return named | {"attack": str(self.attack)}
+
+    def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
+        """Return one finding a problem, in order; the seed is the attack's."""
+        findings = LinearMethod(self.precision, self.device).decide(problems, budget, seed)
+        open_ = [i for i, finding in enumerate(findings) if unproved(finding)]
+        if self.attack and open_:
+            tried = PgdMethod(self.attack, device=self.device).decide([problems[i] for i in open_], budget, seed)
+            for i, found in zip(open_, tried, strict=True):
+                if found.verdict is Verdict.FALSIFIED:
+                    findings[i] = replace(found, seconds=findings[i].seconds + found.seconds)
+            open_ = [i for i in open_ if unproved(findings[i])]
+        for place, i in enumerate(open_):
+            started = time.monotonic()
+            # What one problem leaves is the next ones' to spend.
+            share = Budget(budget.left / (len(open_) - place))
+            if not share.spent:
+                with torch.no_grad():
+                    findings[i] = self._one(problems[i], findings[i], share)
+            elif unproved(findings[i]):
+                reason = findings[i].reason
+                assert reason is not None
+                findings[i] = replace(findings[i], reason=Reason(Code.TIMEOUT, reason.detail, "allow more seconds"))
+            findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
+        return findings
+
+    def _one(self, problem: Problem, before: Finding, budget: Budget) -> Finding:
+        network = problem.model
+        assert isinstance(network, Network)
+        dtype = PRECISIONS[self.precision]
+        ops = bind(network, dtype=dtype, device=self.device)
+        root = Root.of(ops, problem, budget, ascent=self.hidden, dtype=dtype, device=self.device)
+        finding, low, choices = optimised(root, self.final, before, budget)
+        if finding.verdict is not Verdict.UNKNOWN or budget.spent:
+            return finding
+        box = root.reduced.enclosure.box
+        moving = int((box.low < box.high).sum())
+        search: Search | InputSearch
+        if moving <= DIMENSIONS and len(root.reduced) > UNITS:
+            search = InputSearch.of(problem, ops, dtype=dtype, device=self.device, batch=8 * self.search.batch)
+        else:
+            search = Search.of(root, self.search, budget, low, choices)
+        target = Target.of(network, self.device)
+        while not search.finished:
+            witness = _confirmed(problem, ops, target, search.points)
+            if witness is not None:
+                found = replace(finding, verdict=Verdict.FALSIFIED, evidence=witness, reason=None, method=self.name)
+                return replace(found, details={"nodes": search.nodes})
+            if budget.spent or search.nodes >= self.search.nodes or search.exhausted:
+                return self._open(finding, search, budget)
+            search.step()
+        proof = replace(finding, verdict=Verdict.CERTIFIED, evidence=search.proof(), reason=None, method=self.name)
+        return replace(proof, margin=None, radius=problem.threat.size, details={"nodes": search.nodes})
+
+    def _open(self, finding: Finding, search: Search | InputSearch, budget: Budget) -> Finding:
+        """Say how far the search came."""
+        margin = max(search.low, finding.margin if finding.margin is not None else -np.inf)
+        detail = f"branch and bound reached a margin of {margin:.4g} after {search.nodes} nodes"
+        if search.full:
+            reason = Reason(Code.MEMORY, detail, "try a smaller threat")
+        elif budget.spent:
+            reason = Reason(Code.TIMEOUT, detail, "allow more seconds")
+        else:
+            reason = Reason(Code.UNPROVED, detail, "try a smaller threat")
+        return replace(finding, method=self.name, margin=margin, reason=reason, details={"nodes": search.nodes})
+
+
+def _confirmed(problem: Problem, ops: Sequence[Op], target: Target, points: Tensor | None) -> Witness | None:
+    """Return a witness where one of the points breaks the property, exactly inside the threat's set."""
+    if points is None:
+        return None
+    network = problem.model
+    assert isinstance(network, Network)
+    shaped = points.view(-1, *network.input_shape)
+    outputs = evaluate(ops, network, shaped).flatten(1).cpu().numpy().astype(np.float64)
+    for i, y in enumerate(outputs):
+        if problem.prop.violated(y):
+            near = shaped[i : i + 1].cpu().numpy().astype(np.float32)
+            inside = problem.threat.project(problem.x[None], near)
+            found = target.confirm(Attacked(inside, np.array([-1.0])), [problem])
+            if found:
+                return found[0]
+    return None
