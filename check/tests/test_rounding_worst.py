@@ -7,10 +7,12 @@ import pytest
 from check_kit import F
 from test_rounding import LINEAR, exact, make_box, numbers, select_case
 
-from unmoved_check.floating import least_on, least_on_ball
+from unmoved_check import exact as integers
+from unmoved_check.exact_numbers import times_power
+from unmoved_check.floating import input_hull, least_on, least_on_ball
 from unmoved_check.floating_steps import Box, FloatDense, FloatMaximum, FloatScale
 from unmoved_check.model.steps import Dense, Maximum, Scale
-from unmoved_check.region import Ball
+from unmoved_check.region import Ball, Cut, Region
 
 
 def test_errors_of_subnormal_centres_are_not_lost():
@@ -91,3 +93,16 @@ def test_many_underflows_are_paid_for():
     found = step.forward([Box(x, x)])
     true = sum(F(a) * F(float(b)) for a, b in zip(step.weights.ravel().tolist(), x, strict=True))
     assert true > 400 * F(2) ** -1074 and F(float(found.high[0])) >= true
+
+
+@pytest.mark.parametrize("point", [F(1, 3), F(2, 3), F(-1, 3), F(-2, 3)])
+def test_both_sides_of_a_cut_hold_the_cut(point):
+    """A child that ends before a point which is no float would leave a gap between the children."""
+    for below in (True, False):
+        region = Region(ball=Ball((0.0,), "inf", F(1)), cuts=(Cut(0, point, below),))
+        box, exactly = input_hull(region), integers.input_hull(region)
+        for low, high in (
+            (F(float(box.low[0])), F(float(box.high[0]))),
+            (times_power(exactly.low[0], exactly.exp), times_power(exactly.high[0], exactly.exp)),
+        ):
+            assert low <= point <= high and (high - point if below else point - low) < F(1, 2**50)
