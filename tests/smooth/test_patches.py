@@ -134,6 +134,6 @@ def test_refusals():
             Columns(bad)
         with pytest.raises(UsageError):
             Blocks(bad)
-    for noise, shape in ((Columns(5), (3, 4)), (Blocks(4), (3, 8)), (Columns(1), (4,)), (Blocks(1), (1, 1, 4, 4))):
+    for noise, shape in ((Columns(5), (3, 4)), (Blocks(4), (3, 8)), (Columns(1), (4,)), (Blocks(1), (2, 1, 4, 4))):
         with pytest.raises(UsageError, match="image"):
             noise.place(np.zeros(shape, np.float32))
