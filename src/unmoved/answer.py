@@ -70,7 +70,7 @@ def answer(query: Query, network: Network, budget: Budget | None = None, terms: 
     accepted by the checker. Raises LoadError where the query's shapes or element types are not the model's.
     """
     terms, budget = terms or Terms(), budget or Budget()
-    _same_types(query, network)
+    _same_kinds(query, network)
     cases = query.cases(network.input_shape, network.outputs)
     if not cases:
         return Answer(Word.UNSAT, "no input meets the query's own conditions on the inputs: nothing is to be proved")
@@ -80,7 +80,7 @@ def answer(query: Query, network: Network, budget: Budget | None = None, terms: 
     return _Search(query, network, cases, budget, terms).run()
 
 
-def _same_types(query: Query, network: Network) -> None:
+def _same_kinds(query: Query, network: Network) -> None:
     has = str(np.dtype(Runtime(network.source).dtype))
     for declared in (query.input, query.outputs[0]):
         if not declared.type.startswith(("real", "float")):
@@ -89,6 +89,14 @@ def _same_types(query: Query, network: Network) -> None:
             )
         if declared.type not in ("real", has):
             raise LoadError(f"the query declares {declared.name} as {declared.type}, and the model has {has}")
+    if query.version.startswith("1."):
+        return
+    # of the same size is not enough: elements are named by their place in the shape
+    shapes = (network.input_shape, network.shapes[network.output])
+    for declared, shape in zip((query.input, query.outputs[0]), shapes, strict=True):
+        if [n for n in declared.shape if n != 1] != [n for n in shape if n != 1]:
+            expected = f"and the model has {list(shape)}"
+            raise LoadError(f"the query declares {declared.name} of shape {list(declared.shape)}, {expected}")
 
 
 @dataclass

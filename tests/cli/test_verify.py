@@ -219,6 +219,17 @@ class TestSecond:
         assert (code, out) == (2, [])
         assert "float64" in err and "float32" in err
 
+    def test_shapes_of_one_size_are_not_the_same(self, verify):
+        layers = [([[1.0, 0, 0, 0]], [0.0])]
+        for shape, code in (("[4]", 0), ("[1,4]", 0), ("[2,2]", 2)):
+            at = ["[0]", "[1]", "[2]", "[3]"] if shape == "[4]" else [f"[{i},{j}]" for i in range(2) for j in range(2)]
+            at = [f"[0,{i}]" for i in range(4)] if shape == "[1,4]" else at
+            bounds = "".join(f"(assert (and (>= X{i} 0.0) (<= X{i} 1.0)))\n" for i in at)
+            head = f"(declare-network net (declare-input X real {shape}) (declare-output Y real [1]))"
+            text = f"(vnnlib-version <2.0>)\n{head}\n{bounds}(assert (>= Y[0] 2.0))\n"
+            got, out, err = verify(layers, text)
+            assert (got, out) == (code, [] if code else ["unsat"]), err
+
     def test_an_unread_condition_is_no_ground_for_sat(self, verify):
         assert verify(ABSOLUTE, second("(>= (* Y[0,0] X[0,0]) 1.0)"), "--real")[1] == ["unknown"]
 

@@ -15,12 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Timer
 
+from rich.console import Console
 from rich.table import Table
 
 from unmoved.cli import console
 from unmoved.core import UsageError
 
 DEFINITE = ("sat", "unsat")
+WIDTH = 140
+"""Columns of the table at least."""
 WORDS = (*DEFINITE, "unknown", "timed-out")
 GRACE = 30.0
 """Seconds after its timeout at which a process that does not answer is killed."""
@@ -83,7 +86,8 @@ def bench_command(folder: Path, plan: Plan, out: Path | None) -> int:
             move(number, len(chosen), instance.vnnlib)
             outcomes.append(run(folder, instance, plan, number))
         move(len(chosen), len(chosen))
-    console.OUT.print(_table(outcomes))
+    # in a file or a pipe, where nothing says how wide a line may be, names stay whole
+    Console(highlight=False, width=max(console.OUT.width, WIDTH)).print(_table(outcomes))
     console.line(_summary(outcomes))
     if out is not None:
         _write(out, outcomes, plan)

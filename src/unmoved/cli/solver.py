@@ -57,7 +57,7 @@ def verify(
     query: Annotated[Path, typer.Argument(metavar="QUERY", help="A .vnnlib file, version 1.0 or 2.0 (also .gz).")],
     network: Annotated[
         list[str],
-        typer.Option(metavar="MODEL", help="The network that the query speaks of, or NAME=MODEL for one of several."),
+        typer.Option(metavar="MODEL", help="The network of the query, or NAME=MODEL with its name there."),
     ],
     timeout: Annotated[float | None, typer.Option(help="Seconds of wall time, then `timed-out`.")] = None,
     certificate: Annotated[
