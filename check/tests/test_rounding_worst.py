@@ -8,7 +8,8 @@ from check_kit import F
 from test_rounding import LINEAR, exact, make_box, numbers, select_case
 
 from unmoved_check import exact as integers
-from unmoved_check.exact_numbers import times_power
+from unmoved_check.exact_numbers import Form, Interval, times_power
+from unmoved_check.exact_steps import ExactMaximum
 from unmoved_check.floating import input_hull, least_on, least_on_ball
 from unmoved_check.floating_steps import Box, FloatDense, FloatMaximum, FloatScale
 from unmoved_check.model.steps import Dense, Maximum, Scale
@@ -106,3 +107,17 @@ def test_both_sides_of_a_cut_hold_the_cut(point):
             (times_power(exactly.low[0], exactly.exp), times_power(exactly.high[0], exactly.exp)),
         ):
             assert low <= point <= high and (high - point if below else point - low) < F(1, 2**50)
+
+
+@pytest.mark.parametrize("gap", [2.0**-50, 1e-7])
+def test_what_wins_almost_always_does_not_win(gap):
+    """x0 in [1, 2] against x1 in [0, 1 + gap]: -max(x0, x1) is -(1 + gap) at the worst of x0 = 1."""
+    step = FloatMaximum(Maximum(0, ((0, 1),)), 2)
+    box = Box(np.array([1.0, 0.0]), np.array([2.0, 1.0 + gap]))
+    parts, constant = step.backward(np.array([[-1.0]]), [box])
+    a, b = exact(parts[0][1])
+    assert a + b * F(1.0 + gap) + F(float(np.asarray(constant).ravel()[0])) <= -F(1.0 + gap)
+    form, top = Form(), int(F(1.0 + gap) * 2**52)
+    ExactMaximum(Maximum(0, ((0, 1),)), 2).backward(form, [-1], 0, [Interval([2**52, 0], [2**53, top], 52)])
+    coefs, _ = form.coefs[0]
+    assert coefs[0] + coefs[1] * F(1.0 + gap) + form.constant <= -F(1.0 + gap)
