@@ -42,7 +42,9 @@ def _arrays(file: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     try:
         opened = np.load(file, allow_pickle=False)
     except _BROKEN as error:
-        raise LoadError(f"{file.name} is not an npz file: {first_line(error)}") from error
+        # numpy takes any other bytes for a pickle, and would advise to trust them
+        detail = "these bytes are no archive of arrays" if isinstance(error, ValueError) else first_line(error)
+        raise LoadError(f"{file.name} is not an npz file: {detail}") from error
     if not isinstance(opened, np.lib.npyio.NpzFile):
         raise LoadError(f"{file.name} is not an npz file: it holds one array, write it with numpy.savez(..., x=x, y=y)")
     with opened:
@@ -52,7 +54,9 @@ def _arrays(file: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         try:
             return {name: opened[name] for name in names}
         except _BROKEN as error:
-            raise LoadError(f"{file.name} cannot be read: {first_line(error)}") from error
+            objects = "Python objects inside, which are never unpickled; save arrays of numbers"
+            detail = objects if "Object arrays" in str(error) else first_line(error)
+            raise LoadError(f"{file.name} cannot be read: {detail}") from error
 
 
 def _inputs(array: npt.NDArray[Any], name: str) -> tuple[Inputs, str]:
