@@ -9,7 +9,7 @@ from unmoved.train.certified import box
 EXPORTS = {}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
