@@ -109,6 +109,9 @@ def _counts(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple
     strange = set(bundle.tensors) - claim.names - named
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
+    declared = checker.source.declared_outputs
+    if declared not in (None, claim.property.outputs):
+        raise Rejection(f"the property speaks of {claim.property.outputs} outputs, the model declares {declared}")
     return "exact", check(bundle.manifest, bundle.tensors, checker.source.input_shape)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 
 from unmoved_check.model.constant import Constant, read_tensor
 from unmoved_check.model.wire import Message
@@ -79,6 +79,8 @@ class Source:
     input: str
     input_shape: tuple[int, ...]
     output: str
+    declared_outputs: int | None = None
+    """Elements of the output at batch size 1 as the file declares them; None where it does not."""
 
 
 def read_model(data: bytes) -> Source:
@@ -104,7 +106,9 @@ def read_model(data: bytes) -> Source:
     if len(inputs) != 1 or not outputs:
         raise Rejection(f"model: {len(inputs)} inputs and {len(outputs)} outputs, expected one input and an output")
     nodes = tuple(_node(message) for message in graph.messages(1))
-    source = Source(opset, nodes, constants, inputs[0].text(1), _shape(inputs[0]), outputs[0].text(1))
+    source = Source(
+        opset, nodes, constants, inputs[0].text(1), _shape(inputs[0]), outputs[0].text(1), _declared(outputs[0])
+    )
     _check_names(source)
     return source
 
@@ -131,6 +135,19 @@ def _shape(info: Message) -> tuple[int, ...]:
         raise Rejection("model: the input has no shape")
     dims = [dim.integer(1, 1) if dim.has(1) else 1 for dim in shape.messages(1)]
     return tuple(dim if dim > 0 else 1 for dim in dims)
+
+
+def _declared(info: Message) -> int | None:
+    """The number of elements of an output, if every dimension but a leading one is given."""
+    kind = info.message(2)
+    tensor = kind.message(1) if kind else None
+    shape = tensor.message(2) if tensor else None
+    if shape is None:
+        return None
+    dims = [dim.integer(1, 1) if dim.has(1) else 0 for dim in shape.messages(1)]
+    if not dims or any(dim < 1 for dim in dims[1:]):
+        return None
+    return prod(dims[1:]) * max(dims[0], 1)
 
 
 def _node(message: Message) -> Node:
