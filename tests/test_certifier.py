@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from scipy.stats import beta, norm
 
 from unmoved import certifier
 from unmoved.certifier import certify, certify_all, examine
@@ -100,6 +101,16 @@ def test_honest_votes_are_certified_of_g():
     assert certificate.verdict is Verdict.CERTIFIED and certificate.radius == Fraction(1, 4)
 
 
+def test_votes_speak_of_linf_by_norm_inequality_only():
+    """L_inf r lies in L2 r sqrt(2): what the L2 radius covers is certified, a thousandth more is not."""
+    low, high = beta.ppf(0.0005, 990, 11), beta.ppf(0.9995, 9, 992)
+    l2 = 0.25 * (norm.ppf(low) - norm.ppf(min(high, 1 - low))) - 2**0.5 / 255
+    for factor, verdict in ((0.999, Verdict.CERTIFIED), (1.001, Verdict.UNKNOWN)):
+        eps = Fraction(l2 / 2**0.5 * factor)
+        claim = proof(eps, evidence=VOTES, guarantee=OF_G)
+        assert certify(ask(eps), Says((claim,))).verdict is verdict
+
+
 LIES = {
     "a counterexample exists": (ask("1/4"), proof("1/4")),
     "one float too large": (ask(Fraction(1, 4) + Fraction(1, 2**80)), proof(Fraction(1, 4) + Fraction(1, 2**80))),
@@ -135,7 +146,7 @@ LIES = {
     "votes about f": (ask("1/8", threat=ROUND), proof(evidence=VOTES)),
     "votes without alpha": (ask(threat=ROUND), proof(evidence=VOTES, guarantee=Guarantee("g"))),
     "votes with a smaller alpha": (ask(threat=ROUND), proof(evidence=VOTES, guarantee=SURER)),
-    "votes against linf": (ask(), proof(evidence=VOTES, guarantee=OF_G)),
+    "votes against a large linf": (ask("3"), proof("3", evidence=VOTES, guarantee=OF_G)),
     "votes for another class": (ask(label=1, threat=ROUND), proof(evidence=VOTES, guarantee=OF_G)),
     "votes that prove less": (ask(threat=L2("3")), proof("3", evidence=VOTES, guarantee=OF_G)),
     "a witness outside S": (ask("1/8"), witness((0.5, 0.5))),
