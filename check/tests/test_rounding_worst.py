@@ -130,3 +130,9 @@ def test_an_objective_that_is_no_float_is_paid_for():
     boxes = [Box(np.full(size, -1000.0), np.full(size, 1000.0)) for size in graph.sizes]
     walk = FloatEngine(graph)._start(boxes, {}, [Leaf(0, {0: 1 + F(2) ** -60, 1: F(1)}, F(0))])
     assert F(float(walk.constant[0])) <= -1000 * F(2) ** -60
+
+
+def test_the_integer_norm_is_no_smaller_than_the_norm():
+    for row in ([1, 1], [3, 4], [1, 2, 7]):
+        low = integers.least_on_ball(row, 3, Ball((0.0,) * len(row), "2", F(1)))
+        assert (low * 8) ** 2 >= sum(a * a for a in row)
