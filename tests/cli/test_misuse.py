@@ -41,7 +41,9 @@ def work(bench, tmp_path_factory):
         (folder / name).write_text("these are words, and nothing else at all\n")
     (folder / "nothing.onnx").touch()
     (folder / "afile").touch()
-    (folder / "nets.py").write_text("def three():\n    return 3\ndef broken():\n    raise RuntimeError('no luck')\n")
+    (folder / "factories.py").write_text(
+        "def three():\n    return 3\ndef broken():\n    raise RuntimeError('no luck')\n"
+    )
     sqlite3.connect(folder / "foreign.sqlite").execute("CREATE TABLE recipes (name TEXT)").connection.commit()
     two = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "abc"]
     graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", two[:2], two[2:])
@@ -73,9 +75,9 @@ CASES = [
     (("certify", ".", *GOOD[2:]), "MODEL: got '.'"),
     (("certify", "two.onnx", *GOOD[2:]), "the model has 2 inputs and 1 outputs, expected one of each"),
     (("certify", "one.onnx", *GOOD[2:]), "at least two"),
-    (("certify", "nets:three", *GOOD[2:]), "MODEL: got 'nets:three', expected"),
-    (("certify", "nets:broken", *GOOD[2:]), "no luck"),
-    (("certify", "nets:absent", *GOOD[2:]), "a name that nets has"),
+    (("certify", "factories:three", *GOOD[2:]), "MODEL: got 'factories:three', expected"),
+    (("certify", "factories:broken", *GOOD[2:]), "no luck"),
+    (("certify", "factories:absent", *GOOD[2:]), "a name that factories has"),
     (("certify", "nowhere:net", *GOOD[2:]), "a module that can be imported"),
     ((*GOOD, "--weights", "w.safetensors"), "--weights: got 'w.safetensors', expected none"),
     ((*DATA, "missing.npz"), "--data: got 'missing.npz', expected an existing .npz file"),
@@ -152,7 +154,7 @@ CASES = [
     ),
     (("report", "kept", "--out", "."), "--out: got '.'"),
     (("doctor", "missing.onnx"), "MODEL: got 'missing.onnx'"),
-    (("doctor", "nets:three"), "MODEL: got 'nets:three'"),
+    (("doctor", "factories:three"), "MODEL: got 'factories:three'"),
     (("doctor", "relu.onnx", "--input-shape", "1,a"), "--input-shape: got '1,a', expected whole numbers with commas"),
     (("demo", "--out", "afile/demo"), "--out: got 'afile/demo'"),
     (("nonsense",), "nonsense"),

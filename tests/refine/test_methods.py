@@ -29,10 +29,10 @@ from unmoved.core import (
 )
 from unmoved.ir.network import Network
 from unmoved.loaders.onnx import load_onnx
-from unmoved.refine import Cascade, IntervalMethod, LinearMethod
+from unmoved.refine import Cascade, IntervalMethod, LinearMethod, OptimisedMethod
 from unmoved.threats import L1, L2, Box, Linf
 
-METHODS = [IntervalMethod(), LinearMethod(), LinearMethod("float32"), Cascade.default()]
+METHODS = [IntervalMethod(), LinearMethod(), LinearMethod("float32"), OptimisedMethod(), Cascade.default()]
 
 
 def model(seed: int = 0, activation: str = "Relu", sizes: Sequence[int] = (2, 8, 8, 3)) -> Network:
@@ -91,7 +91,8 @@ def test_no_proof_is_contradicted_on_a_fine_grid(method: Method, threat: object)
         assert margin > 0
         assert finding.margin <= margin + 1e-6
         assert finding.radius == threat.size and finding.prediction == label
-        assert finding.evidence.trees == (("leaf", 0), ("leaf", 1)) and not finding.evidence.choices
+        assert finding.evidence.trees == (("leaf", 0), ("leaf", 1))
+        assert not finding.evidence.choices or finding.method == "optimised"
 
 
 def test_an_input_that_is_unsafe_itself_is_falsified_by_what_onnxruntime_says() -> None:
@@ -138,7 +139,7 @@ def test_unknown_says_why_and_what_to_try() -> None:
     assert found.verdict is Verdict.UNKNOWN and found.reason.code is Code.UNPROVED
     assert "margin of -" in found.reason.detail and "linear" in found.reason.remedy and found.margin < 0
     (found,) = Cascade.default().decide(problems(network, Linf(2), 1), Budget(), 0)
-    assert "interval bounds" in found.reason.detail and "linear bounds" in found.reason.detail
+    assert "interval bounds" in found.reason.detail and "optimised bounds" in found.reason.detail
 
 
 def test_a_spent_budget_is_a_timeout_and_proves_nothing_wrong() -> None:
