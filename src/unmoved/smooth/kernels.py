@@ -86,14 +86,14 @@ def largest(ops: Sequence[Op], network: Network, size: float) -> float:
     return most if most == most else float("inf")
 
 
-def walk(plan: Sequence[Step], source: str, x: Tensor) -> Tensor:
-    """Return what the last step writes, for the network's input `x`; other values are freed after their last use."""
-    values = {source: x}
+def walk(plan: Sequence[Step], network: Network, x: Tensor) -> Tensor:
+    """Return the network's output for its input `x`; other values are freed after their last use."""
+    values = {network.input: x}
     for step in plan:
         values[step.output] = step.kernel(*(values[name] for name in step.inputs))
         for name in step.done:
             del values[name]
-    return values[plan[-1].output]
+    return values[network.output]
 
 
 def _relu_by_sign(value: Tensor) -> Tensor:
