@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from unmoved.refine import Cascade
 
 QUICK = PgdMethod((FGSM, Pgd(steps=20, restarts=1, targets=2)))
 THOROUGH = PgdMethod((Pgd(steps=60, restarts=6, targets=6),))
+SMALL = 1000
+"""Elements of all tensors together up to which the thorough attack costs less than the proofs it may save."""
 
 
 class Word(StrEnum):
@@ -126,9 +129,11 @@ class _Search:
         return Answer(Word.TIMED_OUT if self.budget.spent else Word.UNKNOWN, why)
 
     def _stages(self) -> Iterator[_Stage]:
+        proofs = _Stage(self, self.terms.method or Cascade.complete(), False)
+        thorough = _Stage(self, THOROUGH, True)
+        small = sum(prod(shape) for shape in self.network.shapes.values()) <= SMALL
         yield _Stage(self, QUICK, True)
-        yield _Stage(self, self.terms.method or Cascade.default(), False)
-        yield _Stage(self, THOROUGH, True)
+        yield from (thorough, proofs) if small else (proofs, thorough)
 
     def _unsat(self) -> Answer:
         proofs = tuple(self.proofs[i] for i in range(len(self.cases)))

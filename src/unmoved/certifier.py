@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, UsageError, Verdict
 from unmoved.record import encode
+from unmoved.refine.radius import largest
 from unmoved_check.check import Checker
 from unmoved_check.outcome import Accepted, Rejection
 
@@ -54,6 +55,17 @@ def certify_all(
     """Return one certificate a problem, in order; the problems share one model and one kind of threat."""
     findings = method.decide(problems, budget or Budget(), seed)
     return [examine(problem, found, unchecked=unchecked) for problem, found in zip(problems, findings, strict=True)]
+
+
+def certify_radius(
+    problem: Problem, method: Method, budget: Budget | None = None, *, seed: int = 0, steps: int = 10
+) -> Certificate:
+    """Return the certificate of the largest size, up to the problem's own, that the method proves.
+
+    Its problem is the asked one with that size: a multiple of eps / 2^steps. See `unmoved.refine.radius.largest`.
+    """
+    found = largest(problem, method, budget, seed=seed, steps=steps)
+    return examine(found.problem, found.finding)
 
 
 def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> Certificate:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import DualTree, Tree
-from unmoved.refine.ascent import Ascent
+from unmoved.refine.ascent import ROOM, Ascent
 from unmoved.refine.domains import Domain, Queue, leaf, restored
 from unmoved.refine.dual import Choices, Face, Goals, bound
+from unmoved.refine.program import solved
 from unmoved.refine.root import Leaf, Root
 from unmoved.refine.score import choose
 from unmoved.refine.tree import Growth
@@ -25,8 +26,6 @@ from unmoved.refine.tree import Growth
 Path = npt.NDArray[np.int32]
 
 CHILD = Ascent(steps=12, rate=0.25, decay=0.85)
-PATIENT = Ascent(steps=200, rate=0.3, decay=0.98)
-"""For a domain with nothing left to split: a linear program, whose multipliers have to be found."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +128,19 @@ class Search:
                 self._settle(domain)
 
     def _settle(self, domain: Domain) -> None:
-        """Try a domain without units to split with many steps: it is a linear program."""
-        goals, choices = restored([domain], self.root.goals, self.root.reduced.bounds.low)
-        low, made = PATIENT.run(self.root.reduced, goals, choices, budget=self.budget)
-        if float(low[0]) > 0:
-            self.growth.leaves[domain.node] = len(self.leaves)
-            self.leaves.append(leaf(goals, made, 0, domain.units, len(domain.leaf.weights)))
-        else:
-            self.stuck.append(domain)
+        """Solve a domain without units to split as a linear program: its duals prove it, or its minimiser is tried."""
+        reduced = self.root.reduced
+        goals, _ = restored([domain], self.root.goals, reduced.bounds.low)
+        answer = solved(reduced, goals, 0)
+        if answer is not None:
+            face, choices = Face.of(reduced, goals.signs), answer[0].rounded()
+            found = bound(reduced, goals, choices, face, gradient=False)
+            self.points = answer[1] if self.points is None else torch.cat([self.points, answer[1]])
+            if float(found.low - ROOM * found.size) > 0:
+                self.growth.leaves[domain.node] = len(self.leaves)
+                self.leaves.append(leaf(goals, choices, 0, domain.units, len(domain.leaf.weights)))
+                return
+        self.stuck.append(domain)
 
     def proof(self) -> DualTree:
         """Return the evidence of a finished search."""
