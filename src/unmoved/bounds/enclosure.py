@@ -20,12 +20,19 @@ class Bounds:
     low: Tensor
     high: Tensor
 
-    @property
+    @classmethod
+    def around(cls, center: Tensor, radius: Tensor) -> Bounds:
+        """Return the intervals about a centre; they keep both, which is what affine operators take and give."""
+        bounds = cls(center - radius, center + radius)
+        vars(bounds).update(center=center, radius=radius)
+        return bounds
+
+    @cached_property
     def center(self) -> Tensor:
         """The middle of every interval."""
         return (self.low + self.high) / 2
 
-    @property
+    @cached_property
     def radius(self) -> Tensor:
         """Half the width of every interval."""
         return (self.high - self.low) / 2

@@ -29,7 +29,7 @@ class IntervalDomain(Domain[Bounds]):
         bias = op.bias()
         if bias is not None:
             center = center + bias
-        return Bounds(center - radius, center + radius)
+        return Bounds.around(center, radius)
 
     def elementwise(self, op: Elementwise, value: Bounds) -> Bounds:
         """Enclose by the ends when f is monotone, else by ends, kinks and stationary points."""

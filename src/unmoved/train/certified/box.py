@@ -17,6 +17,7 @@ from unmoved.core.errors import UsageError
 from unmoved.ir.network import Network
 from unmoved.loaders.torch import load_torch
 from unmoved.ops import Op, bind, evaluate
+from unmoved.ops.folding import folded
 from unmoved.train.certified.regulariser import regulariser
 from unmoved.train.objective import Loss, Measured, Moment, Objective
 from unmoved.train.schedule import SmoothRamp
@@ -138,7 +139,7 @@ class BoxLoss:
                 outputs = self.module(x).flatten(1)
             constants.update(statistics)
             figures["clean"] = float((outputs.argmax(1) == y).float().mean())
-        ops = bind(self.network, constants, device=x.device)
+        ops = folded(bind(self.network, constants, device=x.device), {self.network.output})
         inputs = x.reshape(len(x), *self.network.input_shape)
         batch = Batch(self.network, ops, inputs, y, eps, share, self.objective.clip, moment.generator)
         terms = self.objective.terms(batch)
