@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from unmoved.cli import console
-from unmoved.cli.app import Seed, app
+from unmoved.cli.app import app
 from unmoved.cli.command import Command
+from unmoved.cli.options import Seed
 from unmoved.core import UsageError
 
 NAME = "unmoved"
