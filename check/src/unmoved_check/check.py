@@ -10,13 +10,15 @@ from time import perf_counter
 from typing import Literal
 
 from unmoved_check.bundle import Bundle, parse
-from unmoved_check.claim import Claim, parse_claim
+from unmoved_check.claim import DEPLOYED, Claim, parse_claim
 from unmoved_check.counts import check_counts
 from unmoved_check.dual_tree import check_dual_tree
 from unmoved_check.enumerated import check_enumerated
 from unmoved_check.exact import ExactEngine
 from unmoved_check.leaf import Engine
+from unmoved_check.model.deployed import COVERED, deployed
 from unmoved_check.model.lowering import RULES, lower
+from unmoved_check.model.profile import PROFILES
 from unmoved_check.model.reader import Source, read_model
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Accepted, Rejected, Rejection
@@ -27,6 +29,9 @@ Mode = Literal["auto", "exact", "floating"]
 OPERATORS = frozenset(RULES)
 """The ONNX operators whose proofs can be checked (some only on constants)."""
 
+DEPLOYED_OPERATORS = COVERED
+"""Those of them whose float32 executions can be checked."""
+
 
 class Checker:
     """Checks certificates against one model, whose bytes are all that is trusted; work on the model is kept."""
@@ -34,6 +39,8 @@ class Checker:
     def __init__(self, model: bytes):
         self._model = model
         self._digest = sha256(model).hexdigest()
+        self._deployed: dict[str, Graph] = {}
+        self._engines: dict[tuple[bool, str | None], Engine] = {}
 
     def check(self, manifest: bytes, payload: bytes, mode: Mode = "auto") -> Accepted | Rejected:
         """Accepted only if the bundle's claim about this model follows from its evidence; never raises.
@@ -52,8 +59,9 @@ class Checker:
             if entry is None:
                 raise Rejection(f"manifest: unknown kind of evidence {str(kind)[:40]!r}")
             says = (claim.verdict, claim.function, claim.semantics, claim.guarantee)
-            if says != entry.says:
-                raise Rejection(f"manifest: {kind} evidence can only say {entry.says}, the claim says {says}")
+            if says not in entry.says:
+                allowed = " or ".join(map(str, entry.says))
+                raise Rejection(f"manifest: {kind} evidence can only say {allowed}, the claim says {says}")
             used, margin = entry.run(self, bundle, claim, mode)
             return Accepted(str(kind), used, margin, perf_counter() - start)
         except Rejection as rejection:
@@ -88,18 +96,30 @@ class Checker:
         """The engine in integers."""
         return ExactEngine(self.graph)
 
-    @cached_property
-    def floating(self) -> Engine:
-        """The engine in float64; numpy is imported here, so that exact checks never need it."""
-        from unmoved_check.floating import FloatEngine
+    def deployed(self, profile: str) -> Graph:
+        """The model as the executions of a profile compute it."""
+        if profile not in self._deployed:
+            self._deployed[profile] = deployed(self.source, PROFILES[profile])
+        return self._deployed[profile]
 
-        return FloatEngine(self.graph)
+    def engine(self, mode: Mode, profile: str | None) -> Engine:
+        """The engine of `graph`, or of `deployed(profile)`; numpy is imported here: exact checks never need it."""
+        exact = mode == "exact"
+        if (exact, profile) not in self._engines:
+            graph = self.graph if profile is None else self.deployed(profile)
+            if exact:
+                self._engines[exact, profile] = self.exact if profile is None else ExactEngine(graph)
+            else:
+                from unmoved_check.floating import FloatEngine
+
+                self._engines[exact, profile] = FloatEngine(graph)
+        return self._engines[exact, profile]
 
 
 def _dual_tree(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
-    engine: Engine = checker.exact if mode == "exact" else checker.floating
+    engine = checker.engine(mode, claim.profile)
     used = "exact" if mode == "exact" else "floating"
-    return used, check_dual_tree(claim, bundle.tensors, checker.graph, engine)
+    return used, check_dual_tree(claim, bundle.tensors, engine)
 
 
 def _counts(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
@@ -123,13 +143,15 @@ def _witness(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tupl
 class Kind:
     """What evidence of a kind may say (verdict, function, semantics, guarantee), and who checks it."""
 
-    says: tuple[str, str, str, str]
+    says: tuple[tuple[str, str, str, str], ...]
     run: Callable[[Checker, Bundle, Claim, Mode], tuple[str, str]]
 
 
 EVIDENCE: dict[str, Kind] = {
-    "dual-tree": Kind(("CERTIFIED", "f", "real", "deterministic"), _dual_tree),
-    "counts": Kind(("CERTIFIED", "g", "sampled", "probabilistic"), _counts),
-    "enumerated": Kind(("CERTIFIED", "g", "enumerated", "deterministic"), _counts),
-    "witness": Kind(("FALSIFIED", "f", "real+onnxruntime", "deterministic"), _witness),
+    "dual-tree": Kind(
+        (("CERTIFIED", "f", "real", "deterministic"), ("CERTIFIED", "f", DEPLOYED, "deterministic")), _dual_tree
+    ),
+    "counts": Kind((("CERTIFIED", "g", "sampled", "probabilistic"),), _counts),
+    "enumerated": Kind((("CERTIFIED", "g", "enumerated", "deterministic"),), _counts),
+    "witness": Kind((("FALSIFIED", "f", "real+onnxruntime", "deterministic"),), _witness),
 }

@@ -9,11 +9,14 @@ from fractions import Fraction
 from math import prod
 
 from unmoved_check.canonical import Json
+from unmoved_check.model.profile import PROFILES
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
 from unmoved_check.tensor import Tensor
 
 SCHEMA = "unmoved/certificate/1"
+DEPLOYED = "float32-any-order"
+"""The semantics of claims about every execution that fits a profile, in floating point."""
 _RATIONAL = re.compile(r"-?[0-9]{1,400}(/[0-9]{1,400}|\.[0-9]{1,400})?")
 Tensors = Mapping[str, Tensor]
 
@@ -98,6 +101,7 @@ class Claim:
     verdict: str
     function: str
     semantics: str
+    profile: str | None
     guarantee: str
     evidence: dict[str, Json]
     names: frozenset[str]
@@ -117,7 +121,7 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
     evidence = top["evidence"]
     if not isinstance(evidence, dict):
         raise Rejection("manifest: evidence is no object")
-    head = fields(top["claim"], "claim", "verdict function semantics guarantee radius")
+    head, profile = _head(top["claim"])
     verdict = one_of(head["verdict"], "claim.verdict", "CERTIFIED FALSIFIED")
     function = one_of(head["function"], "claim.function", "f g")
     _check_radius(head["radius"], verdict, function, eps)
@@ -131,10 +135,20 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
         verdict,
         function,
         text(head["semantics"], "claim.semantics"),
+        profile,
         _guarantee(head["guarantee"]),
         evidence,
         frozenset(used),
     )
+
+
+def _head(value: Json) -> tuple[dict[str, Json], str | None]:
+    """The claim's own fields, and the profile that a claim about deployed executions names, and no other claim."""
+    names = "verdict function semantics guarantee radius"
+    if isinstance(value, dict) and value.get("semantics") == DEPLOYED:
+        head = fields(value, "claim", f"{names} profile")
+        return head, one_of(head["profile"], "claim.profile", " ".join(PROFILES))
+    return fields(value, "claim", names), None
 
 
 def _digest(value: Json, where: str) -> str:

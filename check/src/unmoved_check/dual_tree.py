@@ -156,8 +156,9 @@ class Forest:
         return found
 
 
-def check_dual_tree(claim: Claim, tensors: Tensors, graph: Graph, engine: Engine) -> str:
+def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
     """The least margin of all leaves, as a text; Rejection unless every leaf's lower bound is > 0."""
+    graph = engine.graph
     evidence = fields(claim.evidence, "evidence", "kind intermediate trees")
     intermediate = one_of(evidence["intermediate"], "evidence.intermediate", "interval linear")
     trees, disjuncts = evidence["trees"], claim.property.disjuncts

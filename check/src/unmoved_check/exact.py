@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import isqrt
 from types import MappingProxyType
 
+from unmoved_check.exact_deployed import ExactRounded
 from unmoved_check.exact_numbers import (
     Form,
     Interval,
@@ -21,9 +22,9 @@ from unmoved_check.exact_numbers import (
     scaled_floats,
     times_power,
 )
-from unmoved_check.exact_steps import ExactRelu, prepared
+from unmoved_check.exact_steps import ExactRelu, ExactStep, prepared
 from unmoved_check.leaf import Hidden, Leaf, Split, tight
-from unmoved_check.model.steps import Graph, Maximum, Relu
+from unmoved_check.model.steps import Graph, Maximum, Relu, Rounded, Step
 from unmoved_check.region import Ball, Region
 
 INPUT_EXP = 128
@@ -35,7 +36,7 @@ class ExactEngine:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.steps = [prepared(step, graph.sizes) for step in graph.steps]
+        self.steps = [_made(step, graph.sizes) for step in graph.steps]
         self.tight = tight(graph)
 
     def margins(
@@ -168,6 +169,13 @@ class ExactEngine:
         if region.ball is not None and region.curved:
             best = max(best, least_on_ball(coefs, exp, region.ball))
         return form.constant + best
+
+
+def _made(step: Step, sizes: Sequence[int]) -> ExactStep:
+    """The step in integers."""
+    if isinstance(step, Rounded):
+        return ExactRounded(step, [prepared(inner, step.sizes) for inner in step.program])
+    return prepared(step, sizes)
 
 
 def spread(x: Interval, elements: Sequence[int], given: bytes) -> bytes:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from unmoved_check.floating_deployed import FloatRounded
 from unmoved_check.floating_rounding import (
     LARGEST,
     TINY,
@@ -29,9 +30,9 @@ from unmoved_check.floating_rounding import (
     up,
     weighed,
 )
-from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, prepared
+from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, FloatStep, prepared
 from unmoved_check.leaf import Hidden, Leaf, Split, tight
-from unmoved_check.model.steps import Graph
+from unmoved_check.model.steps import Graph, Rounded, Step
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
 
@@ -72,7 +73,7 @@ class FloatEngine:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.steps = [prepared(step, graph.sizes) for step in graph.steps]
+        self.steps = [_made(step, graph.sizes) for step in graph.steps]
         self.tight = tight(graph)
         self.chunk = max(16, CELLS // max(graph.sizes))
 
@@ -252,6 +253,13 @@ class FloatEngine:
         for value, rows in walk.coefs.items():
             walk.pay(least_on(rows, boxes[value]), 0.0)
         return np.where(np.isfinite(walk.constant), walk.constant, -np.inf)
+
+
+def _made(step: Step, sizes: tuple[int, ...]) -> FloatStep:
+    """The step in float64."""
+    if isinstance(step, Rounded):
+        return FloatRounded(step, [prepared(inner, step.sizes) for inner in step.program])
+    return prepared(step, sizes)
 
 
 def require_ieee() -> None:

@@ -29,7 +29,7 @@ from unmoved_check.floating_rounding import (
     raised,
     up,
 )
-from unmoved_check.model.steps import Conv, Dense, Maximum, Relu, Scale, Select, Step, Sum
+from unmoved_check.model.steps import Conv, Dense, Maximum, Relu, Rounded, Scale, Select, Step, Sum
 
 
 @dataclass
@@ -362,3 +362,5 @@ def prepared(step: Step, sizes: tuple[int, ...]) -> FloatStep:
             return FloatRelu(step)
         case Maximum():
             return FloatMaximum(step, sizes[step.source])
+        case Rounded():
+            raise ValueError("a Rounded step within another")

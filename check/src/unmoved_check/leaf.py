@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
-from unmoved_check.model.steps import Graph, Maximum, Relu, Scale, Select, sources
+from unmoved_check.model.steps import Graph, Maximum, Relu, Rounded, Scale, Select, sources
 from unmoved_check.region import Region
 
 
@@ -50,6 +50,8 @@ class Hidden:
 class Engine(Protocol):
     """One arithmetic: lower bounds that hold in exact real numbers."""
 
+    graph: Graph
+
     def margins(
         self, region: Region, leaves: Sequence[Leaf], intermediate: str, hidden: Mapping[int, Hidden] = ...
     ) -> list[Fraction | float | None]:
@@ -70,7 +72,9 @@ def tight(graph: Graph) -> list[bool]:
         origin = sources(step)
         alone = len(origin) == 1
         kept = [w for w in step.which if w >= 0] if isinstance(step, Select) else []
-        elementwise = isinstance(step, Scale | Relu) or (isinstance(step, Select) and len(set(kept)) == len(kept))
+        elementwise = isinstance(step, Scale | Relu | Rounded) or (
+            isinstance(step, Select) and len(set(kept)) == len(kept)
+        )
         independent.append(alone and elementwise and independent[origin[0]])
         mixes = alone and independent[origin[0]] and not isinstance(step, Maximum)
         exact.append(mixes or (alone and elementwise and exact[origin[0]]))

@@ -19,6 +19,10 @@ from unmoved_check.outcome import Rejection
 BITS = 100
 """Irrational constants are enclosed to this many bits."""
 
+NORM_ROUNDINGS = 6
+"""Of scale / sqrt(var + epsilon): a sum (halved by the root), a root and a quotient, or an inverse root of two units in
+the last place (4 roundings), and a product."""
+
 
 def shifted(build: Builder, x: Variable, constant: Constant, factor: Fraction = Fraction(1)) -> Variable:
     """X + factor * constant, with broadcasting."""
@@ -148,13 +152,14 @@ def batch_normalization(build: Builder, node: Node, inputs: list[Value | None]) 
         raise Rejection("model: BatchNormalization of a wrong shape")
     epsilon = Fraction(node.real("epsilon", float32(1e-5)))
     pairs = []
-    for scale, bias, mean, var in zip(*(c.rationals() for c in constants), strict=True):
+    for scale, bias, var in zip(*(constants[i].rationals() for i in (0, 1, 3)), strict=True):
         low, high = inverse_root(var + epsilon)
         s = (scale * low, scale * high) if scale >= 0 else (scale * high, scale * low)
-        ends = (bias - mean * s[0], bias - mean * s[1])
-        pairs.append((s, (min(ends), max(ends))))
+        pairs.append((s, exact(bias)))
+    shape = (x.shape[1], *(1,) * (len(x.shape) - 2))
+    centred = shifted(build, x, reshaped(constants[2], shape), Fraction(-1))
     distinct, which = table(pairs)
-    return build.scaled(x, distinct, reshaped(which, (x.shape[1], *(1,) * (len(x.shape) - 2))))
+    return build.scaled(centred, distinct, reshaped(which, shape), roundings=NORM_ROUNDINGS)
 
 
 def inverse_root(value: Fraction) -> Bracket:

@@ -56,17 +56,24 @@ class Builder:
             return Variable(variables[0].value, where.shape)
         return self.emit(Select(tuple(v.value for v in variables), which, fill), where.shape)
 
-    def scaled(self, x: Variable, pairs: Sequence[tuple[Bracket, Bracket]], which: Constant) -> Variable:
-        """pairs[k][0] * x + pairs[k][1] with k = `which` broadcast against x."""
+    def scaled(
+        self, x: Variable, pairs: Sequence[tuple[Bracket, Bracket]], which: Constant, *, roundings: int = 1
+    ) -> Variable:
+        """pairs[k][0] * x + pairs[k][1] with k = `which` broadcast against x; `roundings` as in `Scale`."""
         shape = broadcast(x.shape, which.shape)
         x = self.expanded(x, shape)
         if all(pair == (ONE, ZERO) for pair in pairs):
             return x
-        return self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers()), shape)
+        return self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers(), roundings), shape)
 
     def stretched(self, x: Variable, factor: Fraction, shift: Fraction = Fraction(0)) -> Variable:
         """Factor * x + shift for two numbers."""
         return self.scaled(x, [((factor, factor), (shift, shift))], Constant("int", (), [0]))
+
+    def offset(self, x: Variable, sign: int, shift: Fraction) -> Variable:
+        """Sign * x + shift inside an operator that a runtime evaluates without any rounding, such as Clip."""
+        pair = exact(Fraction(sign)), exact(shift)
+        return self.scaled(x, [pair], Constant("int", (), [0]), roundings=0)
 
     def expanded(self, x: Variable, shape: tuple[int, ...]) -> Variable:
         """X broadcast to `shape`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -76,6 +76,11 @@ RULES: dict[str, Entry] = {
 
 def lower(source: Source) -> Graph:
     """The steps of everything the first output depends on; Rejection("unchecked operator X") for an X we don't know."""
+    return lowered(source)[0]
+
+
+def lowered(source: Source) -> tuple[Graph, Mapping[str, Value]]:
+    """The same, and every tensor of it by name."""
     if prod(source.input_shape) > MOST_ELEMENTS:
         raise Rejection("model: the input is too large")
     build = Builder(source.opset, sizes=[prod(source.input_shape)])
@@ -101,7 +106,7 @@ def lower(source: Source) -> Graph:
     output = _lookup(known, source.output)
     if not isinstance(output, Variable):
         raise Rejection("model: the output does not depend on the input")
-    return Graph(
+    graph = Graph(
         source.input,
         source.input_shape,
         source.output,
@@ -110,6 +115,7 @@ def lower(source: Source) -> Graph:
         tuple(build.sizes),
         relu_inputs,
     )
+    return graph, known
 
 
 def _needed(source: Source) -> list[Node]:

@@ -133,9 +133,9 @@ def clip(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if low is not None and high is not None and low > high:
         raise node.refuse("with min > max")
     if low is not None:
-        x = build.stretched(build.relu(build.stretched(x, Fraction(1), -low)), Fraction(1), low)
+        x = build.offset(build.relu(build.offset(x, 1, -low)), 1, low)
     if high is not None:
-        x = build.stretched(build.relu(build.stretched(x, Fraction(-1), high)), Fraction(-1), high)
+        x = build.offset(build.relu(build.offset(x, -1, high)), -1, high)
     return x
 
 

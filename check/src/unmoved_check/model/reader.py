@@ -81,6 +81,8 @@ class Source:
     output: str
     declared_outputs: int | None = None
     """Elements of the output at batch size 1 as the file declares them; None where it does not."""
+    single: bool = False
+    """Whether the input is declared as float32 (else float16 or float64)."""
 
 
 def read_model(data: bytes) -> Source:
@@ -107,7 +109,14 @@ def read_model(data: bytes) -> Source:
         raise Rejection(f"model: {len(inputs)} inputs and {len(outputs)} outputs, expected one input and an output")
     nodes = tuple(_node(message) for message in graph.messages(1))
     source = Source(
-        opset, nodes, constants, inputs[0].text(1), _shape(inputs[0]), outputs[0].text(1), _declared(outputs[0])
+        opset,
+        nodes,
+        constants,
+        inputs[0].text(1),
+        _shape(inputs[0]),
+        outputs[0].text(1),
+        _declared(outputs[0]),
+        _element(inputs[0]) == 1,
     )
     _check_names(source)
     return source
@@ -128,13 +137,20 @@ def _shape(info: Message) -> tuple[int, ...]:
     """The input's shape; a dimension without a positive value is 1."""
     kind = info.message(2)
     tensor = kind.message(1) if kind else None
-    if tensor is None or tensor.integer(1) not in (1, 10, 11):
+    if tensor is None or _element(info) not in (1, 10, 11):
         raise Rejection("model: the input is not a tensor of floats")
     shape = tensor.message(2)
     if shape is None:
         raise Rejection("model: the input has no shape")
     dims = [dim.integer(1, 1) if dim.has(1) else 1 for dim in shape.messages(1)]
     return tuple(dim if dim > 0 else 1 for dim in dims)
+
+
+def _element(info: Message) -> int:
+    """The type of its elements, ONNX TensorProto.DataType."""
+    kind = info.message(2)
+    tensor = kind.message(1) if kind else None
+    return tensor.integer(1) if tensor else 0
 
 
 def _declared(info: Message) -> int | None:

@@ -1,4 +1,4 @@
-"""The lowered graph: seven kinds of step on flat vectors, at batch size 1, with exact constants.
+"""The lowered graph: eight kinds of step on flat vectors, at batch size 1, with exact constants.
 
 Value 0 is the input; step i makes value i + 1. Everything is affine but `Relu` and `Maximum`; Clip and LeakyRelu
 are compositions of Relu, average pooling is a convolution with ones, and what only renames costs no step.
@@ -7,8 +7,8 @@ are compositions of Relu, average pooling is a convolution with ones, and what o
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 Bracket = tuple[Fraction, Fraction]
@@ -53,6 +53,8 @@ class Scale:
     source: int
     pairs: tuple[tuple[Bracket, Bracket], ...]
     which: Sequence[int]
+    roundings: int = 1
+    """How often a runtime may round to make s or t of what the file stores; 0: it rounds nothing at all here."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,25 @@ class Maximum:
     windows: tuple[tuple[int, ...], ...]
 
 
-Step = Dense | Conv | Scale | Select | Sum | Relu | Maximum
+@dataclass(frozen=True)
+class Rounded:
+    """y = x + e for any e with |e[i]| <= `factor` * m[i]: what a deployed execution makes of x (`model.deployed`).
+
+    m is what `program` makes of the magnitudes of the values `starts`: steps with coefficients >= 0 on values of their
+    own, of `sizes`, of which the first stand for the starts. `floor` is added to every one of them.
+    """
+
+    source: int
+    starts: tuple[int, ...]
+    program: tuple[Step, ...]
+    sizes: tuple[int, ...]
+    factor: Fraction
+    floor: Fraction
+    most: Fraction
+    """Below it every magnitude must be, also for starts of 1."""
+
+
+Step = Dense | Conv | Scale | Select | Sum | Relu | Maximum | Rounded
 
 
 def sources(step: Step) -> tuple[int, ...]:
@@ -98,6 +118,15 @@ def sources(step: Step) -> tuple[int, ...]:
     if isinstance(step, Sum):
         return (step.left, step.right)
     return (step.source,)
+
+
+def moved(step: Step, numbers: Mapping[int, int]) -> Step:
+    """The step on the values that these numbers stand for."""
+    if isinstance(step, Select):
+        return replace(step, sources=tuple(numbers[v] for v in step.sources))
+    if isinstance(step, Sum):
+        return replace(step, left=numbers[step.left], right=numbers[step.right])
+    return replace(step, source=numbers[step.source])
 
 
 @dataclass(frozen=True)
