@@ -27,6 +27,11 @@ class Bounds:
         vars(bounds).update(center=center, radius=radius)
         return bounds
 
+    @property
+    def trained(self) -> bool:
+        """Whether centre and radius are what was computed, and gradients are to flow through them."""
+        return "center" in vars(self) and torch.is_grad_enabled() and self.center.requires_grad
+
     @cached_property
     def center(self) -> Tensor:
         """The middle of every interval."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from unmoved.bounds.domain import Domain, forward
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.query import Query
+from unmoved.bounds.rectified import rectified, swift
 from unmoved.bounds.rows import Rows, suffix
 from unmoved.ir.network import Network
 from unmoved.ops.op import Affine, Elementwise, Maximum, Op
@@ -33,6 +34,8 @@ class IntervalDomain(Domain[Bounds]):
 
     def elementwise(self, op: Elementwise, value: Bounds) -> Bounds:
         """Enclose by the ends when f is monotone, else by ends, kinks and stationary points."""
+        if op.kind == "Relu" and value.trained and swift(value.center, value.radius):
+            return Bounds.around(*rectified(value.center, value.radius))
         ends = op.apply(value.low), op.apply(value.high)
         if op.monotone:
             return Bounds(*(ends if op.monotone > 0 else ends[::-1]))
