@@ -9,6 +9,7 @@ from torch import Tensor
 from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.rectified import rectified, swift
 from unmoved.train.certified.moments import Moments, _compiled, _sums
+from unmoved.train.channels import channel_moments
 
 
 def intervals(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -62,6 +63,18 @@ def test_moments_are_what_their_names_say() -> None:
         assert torch.allclose(first, (center * mask).mean())
         assert torch.allclose(second, (spread * mask).mean())
     assert torch.allclose(got.radius, radius.mean())
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 4, 5), (7, 4), (5, 2, 9)])
+def test_channels_have_torchs_mean_and_variance(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    axes = [i for i in range(len(shape)) if i != 1]
+    weight = torch.randn(2, shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = []
+    for variance, mean in (channel_moments(x)[::-1], torch.var_mean(x, axes, correction=0)):
+        found.append((mean, variance, *torch.autograd.grad((mean * weight[0] + variance * weight[1]).sum(), x)))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 def test_what_the_compiled_passes_take() -> None:

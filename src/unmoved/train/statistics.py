@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from unmoved.train.channels import channel_moments
+
 
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers by the names that their network's constants have."""
@@ -35,11 +37,7 @@ def clean_statistics(module: nn.Module) -> Iterator[dict[str, Tensor]]:
             continue
 
         def collect(_: nn.Module, inputs: tuple[Tensor, ...], prefix: str = f"{name}." if name else "") -> None:
-            # two passes of means: torch.var_mean over axes that are not adjacent takes three times as long on a CPU
-            axes = tuple(i for i in range(inputs[0].dim()) if i != 1)
-            mean = inputs[0].mean(axes, keepdim=True)
-            statistics[f"{prefix}running_mean"] = mean.flatten()
-            statistics[f"{prefix}running_var"] = (inputs[0] - mean).square().mean(axes)
+            statistics[f"{prefix}running_mean"], statistics[f"{prefix}running_var"] = channel_moments(inputs[0])
 
         handles.append(part.register_forward_pre_hook(collect))
     try:
