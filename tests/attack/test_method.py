@@ -112,10 +112,12 @@ def test_a_spent_budget_is_a_timeout(network):
 def test_an_unknown_operator_is_a_finding_not_an_exception(network):
     problem = problems(network, Linf(1), 1)[0]
     last = network.nodes[-1]
-    odd = replace(network, nodes=(*network.nodes[:-1], Node("Mish", "odd", last.inputs[:1], last.outputs)))
+    odd = replace(network, nodes=(*network.nodes[:-1], Node("Floor", "odd", last.inputs[:1], last.outputs)))
     finding = PgdMethod().decide([replace(problem, model=odd)], Budget(), 0)[0]
     assert (
-        finding.verdict is Verdict.UNKNOWN and finding.reason.code is Code.UNSUPPORTED and "Mish" in str(finding.reason)
+        finding.verdict is Verdict.UNKNOWN
+        and finding.reason.code is Code.UNSUPPORTED
+        and "Floor" in str(finding.reason)
     )
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.relaxation import lines, relax, undecided
-from unmoved.ops.activations import Clip, LeakyRelu, Relu, Sigmoid, Tanh
+from unmoved.ops.activations import Clip, LeakyRelu, Relu
+from unmoved.ops.curves import Sigmoid, Tanh
 
 BASE = {"name": "f", "kind": "f", "inputs": ("x",), "output": "y"}
 FUNCTIONS = {

@@ -102,7 +102,13 @@ def bench(tmp_path_factory):
     bias = rng.normal(size=CLASSES).astype(np.float32) * np.float32(0.1)
     y = (x.reshape(INPUTS, 16).astype(np.float64) @ weights + bias).argmax(1)
     y[WRONG] = (y[WRONG] + 1) % CLASSES
-    for name, operator in (("line", None), ("relu", "Relu"), ("sigmoid", "Sigmoid"), ("mish", "Mish"), ("sine", "Sin")):
+    for name, operator in (
+        ("line", None),
+        ("relu", "Relu"),
+        ("sigmoid", "Sigmoid"),
+        ("tangent", "Tan"),
+        ("cosh", "Cosh"),
+    ):
         write(folder / f"{name}.onnx", weights, bias, operator)
     write(folder / "one.onnx", weights[:, :1], bias[:1], None)
     np.savez(folder / "test.npz", x=x, y=y)

@@ -30,5 +30,5 @@ def test_the_smoothed_model_can_be_attacked(unmoved, bench, tmp_path):
 
 
 def test_an_unknown_operator_cannot_be_attacked_and_that_is_said(unmoved, bench, tmp_path):
-    done = unmoved("attack", bench.path("mish.onnx"), "--data", bench.path("test.npz"), "--out", tmp_path)
+    done = unmoved("attack", bench.path("tangent.onnx"), "--data", bench.path("test.npz"), "--out", tmp_path)
     assert done.code == 0 and "unsupported" in done.out

@@ -102,7 +102,7 @@ def test_a_module_of_ones_own_with_weights(unmoved, bench, tmp_path, monkeypatch
 
 def test_smoothing_speaks_of_g_and_its_alpha(unmoved, bench, ledger, tmp_path):
     arguments = ("--data", bench.path("test.npz"), "--threat", "l2:0", "--sigma", "0.1", "--samples", 300)
-    done = unmoved("certify", bench.path("mish.onnx"), *arguments, "--alpha", "0.01", "--out", tmp_path, "--json")
+    done = unmoved("certify", bench.path("tangent.onnx"), *arguments, "--alpha", "0.01", "--out", tmp_path, "--json")
     (question,) = (q for q in done.data["questions"] if q["radius"] == "0")
     assert done.code == 0 and question["function"] == "g" and question["certified"]["count"] > 0
     assert done.data["checks"]["accepted"] == done.data["checks"]["total"] > 0
@@ -124,9 +124,9 @@ def test_what_the_checker_cannot_check_is_unknown_or_marked_everywhere(unmoved, 
 
 def test_an_unknown_operator_is_unsupported_and_clean_accuracy_still_right(unmoved, bench, ledger, tmp_path):
     arguments = ("--data", bench.path("test.npz"), "--out", tmp_path)
-    done = unmoved("certify", bench.path("sine.onnx"), *arguments)
-    said = Runtime(Path(bench.path("sine.onnx")).read_bytes()).run(bench.x[:, None]).argmax(1)
-    assert "unsupported" in done.out and "Sin" in done.out
+    done = unmoved("certify", bench.path("cosh.onnx"), *arguments)
+    said = Runtime(Path(bench.path("cosh.onnx")).read_bytes()).run(bench.x[:, None]).argmax(1)
+    assert "unsupported" in done.out and "Cosh" in done.out
     assert [row["prediction"] for row in ledger(tmp_path)] == said.tolist()
     assert {row["verdict"] for row in ledger(tmp_path)} == {"UNKNOWN"}
 

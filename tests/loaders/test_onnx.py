@@ -143,7 +143,7 @@ def test_local_functions_are_inlined() -> None:
     assert load_onnx(proto.SerializeToString()).operators == ("Add",)
 
 
-@pytest.mark.parametrize(("op", "opset"), [("Mish", 18), ("Erf", 17), ("Softmax", 17)])
+@pytest.mark.parametrize(("op", "opset"), [("Tan", 18), ("Floor", 17), ("Ceil", 17)])
 def test_unknown_operators_are_kept_and_named(op: str, opset: int) -> None:
     network = load_onnx(model([helper.make_node(op, ["x"], ["y"])], (1, 3), opset=opset))
     assert network.operators == (op,)

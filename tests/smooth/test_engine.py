@@ -264,9 +264,9 @@ def test_setups_that_cannot_be(loaded, monkeypatch):
 
 
 def test_an_operator_without_a_rule_runs_in_onnxruntime():
-    net = built([("Softplus", ["x"], "y", {})], {}, [1, 4], [1, 4])
+    net = built([("Cosh", ["x"], "y", {})], {}, [1, 4], [1, 4])
     engine = prepare(net)
-    assert "onnxruntime" in engine.name and torch.allclose(engine(torch.zeros(2, 4)), torch.full((2, 4), 0.6931472))
+    assert "onnxruntime" in engine.name and torch.allclose(engine(torch.zeros(2, 4)), torch.ones(2, 4))
     with pytest.raises(UsageError, match="onnxruntime"):
         Engine(net, Setup(device="cpu", compiled=True))
 

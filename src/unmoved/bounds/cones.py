@@ -15,9 +15,9 @@ from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from unmoved.bounds.enclosure import Enclosure
-from unmoved.bounds.relaxation import Choice, Lines
+from unmoved.bounds.relaxation import Choice, Lines, Planes, Relaxation
 from unmoved.bounds.rows import Rows
-from unmoved.ops.op import Affine, Op
+from unmoved.ops.op import Affine, Op, Product
 
 SPEED, PASSES = 3, 20
 """A number of a matrix product costs a third of one of a convolution; a dense step passes 20 times over its tensors."""
@@ -100,7 +100,7 @@ class Cone:
     end: tuple[str, ...]
 
     @classmethod
-    def of(cls, start: Mapping[str, Tensor], matrices: Matrices, relaxations: Mapping[str, Lines | Choice]) -> Cone:
+    def of(cls, start: Mapping[str, Tensor], matrices: Matrices, relaxations: Mapping[str, Relaxation]) -> Cone:
         """Follow the supports back until a step would cost more than a dense one."""
         seen, steps = dict(start), []
         open_ = set(start)
@@ -149,9 +149,13 @@ class Cone:
         return wide
 
 
-def _step(op: Op, places: Tensor, matrices: Matrices, relaxations: Mapping[str, Lines | Choice]) -> Step | None:
+def _step(op: Op, places: Tensor, matrices: Matrices, relaxations: Mapping[str, Relaxation]) -> Step | None:
+    if isinstance(op, Product):
+        return None
     if not isinstance(op, Affine):
-        relaxation = relaxations[op.output].cut(places)
+        whole = relaxations[op.output]
+        assert not isinstance(whole, Planes)
+        relaxation = whole.cut(places)
         inner = relaxation.places if isinstance(relaxation, Choice) else places
         return Step(op.output, ((op.inputs[0], inner, None),), None, relaxation)
     parts = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from unmoved.core.errors import UnsupportedError
-from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+from unmoved.ops.op import Affine, Elementwise, Maximum, Op, Product, primitives
 
 Value = TypeVar("Value")
 
@@ -27,6 +27,10 @@ class Domain(ABC, Generic[Value]):
     def maximum(self, op: Maximum, value: Value) -> Value:
         """Enclose a Maximum's output."""
 
+    @abstractmethod
+    def product(self, op: Product, first: Value, second: Value) -> Value:
+        """Enclose a Product's output, given enclosures of both variables."""
+
 
 def step(op: Op, domain: Domain[Value], values: Mapping[str, Value]) -> Value:
     """Return the domain's enclosure of one operator's output; UnsupportedError for a family without a rule."""
@@ -37,12 +41,14 @@ def step(op: Op, domain: Domain[Value], values: Mapping[str, Value]) -> Value:
         return domain.elementwise(op, taken[0])
     if isinstance(op, Maximum):
         return domain.maximum(op, taken[0])
+    if isinstance(op, Product):
+        return domain.product(op, *taken)
     raise UnsupportedError(op.kind, "bounds")
 
 
 def forward(ops: Sequence[Op], domain: Domain[Value], start: Mapping[str, Value]) -> dict[str, Value]:
     """Return the enclosure of every tensor, by tensor name, from those in `start` (usually the input's alone)."""
     values = dict(start)
-    for op in ops:
+    for op in primitives(ops):
         values[op.output] = step(op, domain, values)
     return values

@@ -16,7 +16,7 @@ from unmoved.bounds.query import Query
 from unmoved.bounds.rectified import rectified, swift
 from unmoved.bounds.rows import Rows, suffix
 from unmoved.ir.network import Network
-from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+from unmoved.ops.op import Affine, Elementwise, Maximum, Op, Product, primitives
 
 
 class IntervalDomain(Domain[Bounds]):
@@ -38,12 +38,24 @@ class IntervalDomain(Domain[Bounds]):
             return Bounds.around(*rectified(value.center, value.radius))
         ends = op.apply(value.low), op.apply(value.high)
         if op.monotone:
-            return Bounds(*(ends if op.monotone > 0 else ends[::-1]))
-        inner = [torch.full_like(value.low, k) for k in op.kinks]
-        if not op.linear_pieces:
-            inner += op.where_slope(torch.zeros_like(value.low))
-        values = torch.stack([*ends, *(op.apply(within(p, value)) for p in inner)])
-        return Bounds(values.amin(0), values.amax(0))
+            low, high = ends if op.monotone > 0 else ends[::-1]
+        else:
+            inner = [torch.full_like(value.low, k) for k in op.kinks]
+            if not op.linear_pieces:
+                inner += op.where_slope(torch.zeros_like(value.low), value.low, value.high)
+            values = torch.stack([*ends, *(op.apply(within(p, value)) for p in inner)])
+            low, high = values.amin(0), values.amax(0)
+        defined = op.defined(value.low, value.high)
+        if defined is not None:
+            low, high = torch.where(defined, low, -torch.inf), torch.where(defined, high, torch.inf)
+        return Bounds(low, high)
+
+    def product(self, op: Product, first: Bounds, second: Bounds) -> Bounds:
+        """Enclose every product by those of the ends, then add up."""
+        ends = [op.spread(0, end) for end in (first.low, first.high)]
+        others = [op.spread(1, end) for end in (second.low, second.high)]
+        corners = torch.stack([a * b for a in ends for b in others])
+        return Bounds(op.total(corners.amin(0)), op.total(corners.amax(0)))
 
     def maximum(self, op: Maximum, value: Bounds) -> Bounds:
         """Enclose by the maxima of the ends."""
@@ -69,7 +81,7 @@ def interval_low(
     no affine function of others: at the input, with the enclosure itself.
     """
     start = Rows({network.output: query.rows.reshape(-1, *network.shapes[network.output])}, -query.offsets)
-    rows = suffix(ops, start)
+    rows = suffix(tuple(primitives(ops)), start)
     total = rows.constant
     for name, coefficients in rows.coefficients.items():
         at = enclosure if name == network.input else Enclosure.of_box(bounds[name].low, bounds[name].high)

@@ -17,12 +17,12 @@ from unmoved.bounds.domain import forward, step
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.interval import IntervalDomain
 from unmoved.bounds.query import Query
-from unmoved.bounds.relaxation import Choice, Lines, relax, settled, undecided
+from unmoved.bounds.relaxation import Bent, Relaxation, relaxed, settled, through, undecided
 from unmoved.bounds.relevance import relevant
 from unmoved.bounds.rows import Rows, pull, suffix
 from unmoved.core.budget import Budget
 from unmoved.ir.network import Network
-from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+from unmoved.ops.op import Affine, Elementwise, Maximum, Op, Product, primitives
 
 CACHE = 2**20
 """Bytes of one tensor's rows that travel together on a CPU: they stay in its cache (3x faster than 64 MiB)."""
@@ -43,23 +43,28 @@ class LinearBounds:
     bounds: dict[str, Bounds]
     matrices: Matrices
     matters: Mapping[str, Tensor]
-    relaxations: dict[str, Lines | Choice] = field(default_factory=dict)
+    relaxations: dict[str, Relaxation] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of all tensors at batch size 1, the inner ones of composites among them."""
+        return self.matrices.shapes
 
     def low(self, query: Query) -> Tensor:
         """Return lower bounds (R,) of a query's rows."""
         result = torch.empty_like(query.offsets)
-        shape = self.network.shapes[self.network.output]
+        shape = self.shapes[self.network.output]
         for part in self._parts(len(query.owner), self._widest()):
             start = Rows({self.network.output: query.rows[part].reshape(-1, *shape)}, -query.offsets[part])
             result[part] = self._descend(start, query.owner[part])
         return result
 
-    def refine(self, op: Elementwise | Maximum, mask: Tensor, budget: Budget) -> None:
+    def refine(self, op: Bent, mask: Tensor, budget: Budget, index: int = 0) -> None:
         """Intersect the bounds of an operator's input with those by backward rows, where mask (batch, *shape) says.
 
         Upper bounds come first: an element that they settle needs no lower one. A spent budget leaves the rest as is.
         """
-        name = op.inputs[0]
+        name = op.inputs[index]
         low, high = (end.flatten(1).clone() for end in (self.bounds[name].low, self.bounds[name].high))
         chosen = mask.flatten(1)
         for elements in torch.split(chosen.any(0).nonzero()[:, 0], self._block()):
@@ -73,7 +78,7 @@ class LinearBounds:
             still = chosen[:, elements] & ~settled(op, Bounds(ends.low, high[:, elements]))
             low[:, elements] = torch.maximum(ends.low, ask(still, 1.0))
         # Ends that rounding made cross (a set that is a point) are put back into order.
-        shape = self.network.shapes[name]
+        shape = self.shapes[name]
         ordered = torch.minimum(low, high), torch.maximum(low, high)
         self.bounds[name] = Bounds(*(end.view(-1, *shape) for end in ordered))
 
@@ -81,7 +86,7 @@ class LinearBounds:
         """Return single elements of a tensor as rows of what the last affine operators start from."""
         units = self.enclosure.center.new_zeros(len(elements), self.matrices.size(name))
         units[torch.arange(len(elements), device=elements.device), elements] = 1.0
-        start = Rows({name: units.view(-1, *self.network.shapes[name])}, units.new_zeros(len(elements)))
+        start = Rows({name: units.view(-1, *self.shapes[name])}, units.new_zeros(len(elements)))
         return suffix(self.ops, start)
 
     def _at_input(self, rows: Rows) -> Callable[[Tensor, float], Tensor]:
@@ -145,12 +150,12 @@ class LinearBounds:
                 full = coefficients.new_zeros(len(coefficients), self.matrices.size(name))
                 full[:, places] = coefficients
                 coefficients = full
-            wide[name] = coefficients.view(-1, *self.network.shapes[name])
+            wide[name] = coefficients.view(-1, *self.shapes[name])
         return Rows(wide, rows.constant)
 
     def at_input(self, query: Query) -> Tensor:
         """Return what a query's rows become at the input, (R, *input_shape): their linear parts there."""
-        shape = self.network.shapes[self.network.output]
+        shape = self.shapes[self.network.output]
         rows = self._back(Rows({self.network.output: query.rows.reshape(-1, *shape)}, -query.offsets), query.owner)
         found = rows.coefficients.get(self.network.input)
         like = self.enclosure.center
@@ -170,11 +175,8 @@ class LinearBounds:
             if isinstance(op, Affine):
                 rows = pull(op, rows)
                 continue
-            left = dict(rows.coefficients)
-            inner, constant = self.relaxations[op.output].pull(left.pop(op.output), owner)
-            name = op.inputs[0]
-            left[name] = left[name] + inner if name in left else inner
-            rows = Rows(left, rows.constant + constant)
+            assert isinstance(op, Elementwise | Maximum | Product)
+            rows = through(op, self.relaxations[op.output], rows, owner)
         return rows
 
     def _widest(self) -> int:
@@ -207,19 +209,22 @@ def linear(
     Once the budget is spent, bounds stay intervals: looser, and as sound. `tighten` is called for every operator that
     is not affine, in order, once its input's bounds are as the rows left them: it may put better ones into `bounds`.
     """
-    limit = budget or Budget()
+    limit, ops = budget or Budget(), tuple(primitives(ops))
     domain, bounds = IntervalDomain(), {network.input: enclosure.box}
     matters = relevant(ops, network, forward(ops, domain, bounds))
-    known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, network.shapes, enclosure.center), matters)
+    shapes = {network.input: network.input_shape} | {op.output: op.shape for op in ops}
+    known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, shapes, enclosure.center), matters)
     exact = _affine_once(ops, network) if enclosure.norm is None else set()
     for op in ops:
-        if isinstance(op, Elementwise | Maximum):
-            mask = undecided(op, bounds[op.inputs[0]]) & matters[op.inputs[0]]
-            if op.inputs[0] not in exact and not limit.spent and bool(mask.any()):
-                known.refine(op, mask, limit)
-            if tighten is not None:
+        if isinstance(op, Elementwise | Maximum | Product):
+            for index, name in enumerate(op.inputs):
+                others = (bounds[op.inputs[1 - index]],) if len(op.inputs) > 1 else ()
+                mask = undecided(op, bounds[name], *others, index=index) & matters[name]
+                if name not in exact and not limit.spent and bool(mask.any()):
+                    known.refine(op, mask, limit, index)
+            if tighten is not None and not isinstance(op, Product):
                 tighten(known, op)
-            known.relaxations[op.output] = relax(op, bounds[op.inputs[0]])
+            known.relaxations[op.output] = relaxed(op, [bounds[name] for name in op.inputs])
         bounds[op.output] = step(op, domain, bounds)
     return known
 

@@ -6,6 +6,7 @@ Singh et al. 2019 (DeepPoly) for the default slope of a ReLU's lower line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -13,11 +14,16 @@ import torch
 from torch import Tensor
 
 from unmoved.bounds.enclosure import Bounds
+from unmoved.bounds.rows import Rows
 from unmoved.bounds.slopes import Face
-from unmoved.ops.op import Elementwise, Maximum
+from unmoved.ops.op import Elementwise, Maximum, Product
 
 TINY = 1e-6
 """A smooth function's interval narrower than this is not worth a backward row."""
+
+
+Bent = Elementwise | Maximum | Product
+"""What is not affine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +95,76 @@ class Choice:
         return replace(part, member=torch.searchsorted(held, part.member), shape=(len(held),))
 
 
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Over and under every product of a pair, x z: `under` and `over` are (coefficient of x, of z, constant).
+
+    Each is (batch, *pairs). McCormick 1976: any mixture of the two planes through (l, l) and (u, u) lies below, any of
+    those through (l, u) and (u, l) above.
+    """
+
+    op: Product
+    under: tuple[Tensor, Tensor, Tensor]
+    over: tuple[Tensor, Tensor, Tensor]
+
+    def pull(self, rows: Tensor, owner: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Bound rows (R, *shape) of the sums from below by rows of both variables, and constants (R,); owner (R,)."""
+        each = self.op.each(rows)
+        above, below = each.clamp(min=0), each.clamp(max=0)
+        mixed = [above * low[owner] + below * high[owner] for low, high in zip(self.under, self.over, strict=True)]
+        return (self.op.gather(0, mixed[0]), self.op.gather(1, mixed[1])), mixed[2].flatten(1).sum(1)
+
+
+Relaxation = Lines | Choice | Planes
+
+
+def planes(op: Product, first: Bounds, second: Bounds, low_share: Tensor | float, high_share: Tensor | float) -> Planes:
+    """Return the mixtures: shares, (batch, *pairs) in [0, 1], of the plane through (l, l) below, (l, u) above."""
+    (lx, ux), (lz, uz) = ([op.spread(i, end) for end in (v.low, v.high)] for i, v in enumerate((first, second)))
+    s, t = low_share, high_share
+    under = (uz + s * (lz - uz), ux + s * (lx - ux), s * (ux * uz - lx * lz) - ux * uz)
+    over = (lz + t * (uz - lz), ux + t * (lx - ux), t * (ux * lz - lx * uz) - ux * lz)
+    return Planes(op, under, over)
+
+
+def through(op: Bent, relaxation: Relaxation, rows: Rows, owner: Tensor) -> Rows:
+    """Return rows nowhere above the given ones, with the output of `op` (which must occur) replaced by its inputs."""
+    left = dict(rows.coefficients)
+    inner, constant = relaxation.pull(left.pop(op.output), owner)
+    for name, part in zip(op.inputs, inner if isinstance(inner, tuple) else (inner,), strict=True):
+        left[name] = left[name] + part if name in left else part
+    return Rows(left, rows.constant + constant)
+
+
 def lines(op: Elementwise, value: Bounds, lower: Tensor, upper: Tensor) -> Lines:
     """Return the tightest lines of the given slopes, whatever they are: sound by the extremes of f(x) - slope x.
 
     Where those are computed by smooth formulas, the offsets are moved outward by a few units in the last place.
     """
+    defined = op.defined(value.low, value.high)
+    if defined is not None:
+        # Where f has a pole there is no line: slope 0, and nothing is said.
+        one = torch.ones_like(value.low)
+        value = Bounds(torch.where(defined, value.low, one), torch.where(defined, value.high, one))
+        lower, upper = (torch.where(defined, slope, 0.0) for slope in (lower, upper))
     below, at_low = Face.of(op, value, 1.0).extreme(lower)
     above, at_high = Face.of(op, value, -1.0).extreme(-upper)
-    if op.linear_pieces:
-        return Lines(lower, below, upper, -above)
-    unit = 8 * torch.finfo(lower.dtype).eps
-    below = below - unit * (below.abs() + 2 * (lower * at_low).abs())
-    above = above - unit * (above.abs() + 2 * (upper * at_high).abs())
+    if not op.linear_pieces:
+        unit = 8 * torch.finfo(lower.dtype).eps
+        below = below - unit * (below.abs() + 2 * (lower * at_low).abs())
+        above = above - unit * (above.abs() + 2 * (upper * at_high).abs())
+    if defined is not None:
+        below, above = (torch.where(defined, end, -torch.inf) for end in (below, above))
     return Lines(lower, below, upper, -above)
+
+
+def slopes(op: Elementwise, value: Bounds) -> tuple[Tensor, Tensor]:
+    """Return our choice of the slopes of the lower and the upper line."""
+    defined = op.defined(value.low, value.high)
+    if defined is not None:
+        one = torch.ones_like(value.low)
+        value = Bounds(torch.where(defined, value.low, one), torch.where(defined, value.high, one))
+    return Face.of(op, value, 1.0).slope(), -Face.of(op, value, -1.0).slope()
 
 
 def relax(op: Elementwise | Maximum, value: Bounds) -> Lines | Choice:
@@ -110,7 +173,14 @@ def relax(op: Elementwise | Maximum, value: Bounds) -> Lines | Choice:
         return choice(op, value)
     if op.kind == "Relu":
         return _relu(value)
-    return lines(op, value, Face.of(op, value, 1.0).slope(), -Face.of(op, value, -1.0).slope())
+    return lines(op, value, *slopes(op, value))
+
+
+def relaxed(op: Bent, values: Sequence[Bounds]) -> Relaxation:
+    """Return the same for every family: planes by equal shares for a product."""
+    if isinstance(op, Product):
+        return planes(op, values[0], values[1], 0.5, 0.5)
+    return relax(op, values[0])
 
 
 def _relu(value: Bounds) -> Lines:
@@ -125,12 +195,17 @@ def _relu(value: Bounds) -> Lines:
     return Lines(torch.where(crossing, lower, upper), None, upper, offset)
 
 
-def undecided(op: Elementwise | Maximum, value: Bounds) -> Tensor:
+def undecided(op: Bent, value: Bounds, other: Bounds | None = None, *, index: int = 0) -> Tensor:
     """Say which inputs' bounds shape the relaxation, so that tighter ones would help: bool (batch, *shape).
 
     Piecewise linear: a kink strictly inside. Smooth: any interval that is not tiny. Maximum: the members that compete
-    in a window without a dominating one.
+    in a window without a dominating one. Product, of the variable `index`: those that meet something not tiny.
     """
+    if isinstance(op, Product):
+        assert other is not None
+        wide, width = other.high - other.low > TINY, value.high - value.low
+        meets = op.gather(index, op.spread(1 - index, wide.to(width.dtype)))
+        return (meets > 0) & (width > TINY)
     if isinstance(op, Maximum):
         return _competing(op, value)
     if not op.linear_pieces:
@@ -141,9 +216,9 @@ def undecided(op: Elementwise | Maximum, value: Bounds) -> Tensor:
     return mask
 
 
-def settled(op: Elementwise | Maximum, value: Bounds) -> Tensor:
+def settled(op: Bent, value: Bounds) -> Tensor:
     """Say which elements f maps to one number already: tighter ends of theirs change nothing. Bool (batch, ...)."""
-    if isinstance(op, Maximum) or not op.monotone or not op.linear_pieces:
+    if not isinstance(op, Elementwise) or not op.monotone or not op.linear_pieces:
         return torch.zeros_like(value.low, dtype=torch.bool)
     return op.apply(value.low) == op.apply(value.high)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.relaxation import contenders
 from unmoved.ir.network import Network
-from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+from unmoved.ops.op import Affine, Elementwise, Maximum, Op, Product
 
 
 def relevant(ops: Sequence[Op], network: Network, bounds: Mapping[str, Bounds]) -> dict[str, Tensor]:
@@ -45,4 +45,6 @@ def _inner(op: Op, index: int, outer: Tensor, value: Bounds) -> Tensor:
         return outer.masked_fill(constant & (value.low < value.high), 0.0)
     if isinstance(op, Maximum):
         return contenders(op, value, outer.flatten(1))
+    if isinstance(op, Product):
+        return op.gather(index, op.each(outer))
     return torch.ones_like(value.low)

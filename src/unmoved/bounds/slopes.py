@@ -47,7 +47,8 @@ class Face:
         """
         points = self.corners
         if not self.op.linear_pieces:
-            inner = [within(x, self.value) for x in self.op.where_slope(slope * self.sign)]
+            found = self.op.where_slope(slope * self.sign, self.value.low, self.value.high)
+            inner = [within(x, self.value) for x in found]
             points = torch.cat([points, torch.stack(inner)]) if inner else points
         least, place = (self.height(points) - slope * points).min(0)
         return least, points.gather(0, place[None])[0]

@@ -12,11 +12,36 @@ from torch import Tensor
 
 from unmoved.core.errors import UnsupportedError, UsageError
 from unmoved.ir.network import Network, Node
-from unmoved.ops import activations, affine, convolution, maximum, reshape
-from unmoved.ops.op import Affine, Elementwise, Maximum, Op
+from unmoved.ops import (
+    activations,
+    affine,
+    composite,
+    convolution,
+    curves,
+    gates,
+    maximum,
+    normalisation,
+    product,
+    reshape,
+)
+from unmoved.ops.op import Affine, Composite, Elementwise, Maximum, Op, Product, primitives
 from unmoved.ops.scope import Scope
 
-__all__ = ["RULES", "Affine", "Elementwise", "Maximum", "Op", "Rule", "bind", "evaluate", "family", "supported"]
+__all__ = [
+    "RULES",
+    "Affine",
+    "Composite",
+    "Elementwise",
+    "Maximum",
+    "Op",
+    "Product",
+    "Rule",
+    "bind",
+    "evaluate",
+    "family",
+    "primitives",
+    "supported",
+]
 
 
 @dataclass(frozen=True)
@@ -28,42 +53,78 @@ class Rule:
 
 
 RULES: Mapping[str, Rule] = {
+    "Abs": Rule("Elementwise", activations.absolute),
     "Add": Rule("Affine", affine.add),
+    "Atan": Rule("Elementwise", curves.atan),
     "AveragePool": Rule("Affine", convolution.average_pool),
     "BatchNormalization": Rule("Affine", affine.batch_normalization),
     "Cast": Rule("Affine", reshape.reshaped),
+    "Celu": Rule("Elementwise", curves.elu),
     "Clip": Rule("Elementwise", activations.clip),
     "Concat": Rule("Affine", reshape.joined),
     "Conv": Rule("Affine", convolution.conv),
-    "Div": Rule("Affine", affine.multiply),
+    "ConvTranspose": Rule("Affine", convolution.conv_transpose),
+    "Cos": Rule("Elementwise", curves.wave),
+    "Div": Rule("Composite", composite.divided),
     "Dropout": Rule("Affine", reshape.reshaped),
+    "Elu": Rule("Elementwise", curves.elu),
+    "Erf": Rule("Elementwise", curves.erf),
+    "Exp": Rule("Elementwise", curves.exp),
     "Expand": Rule("Affine", affine.expand),
     "Flatten": Rule("Affine", reshape.reshaped),
     "Gather": Rule("Affine", reshape.gathered),
+    "Gelu": Rule("Elementwise", gates.gate),
     "Gemm": Rule("Affine", affine.gemm),
     "GlobalAveragePool": Rule("Affine", affine.reduce),
+    "GlobalMaxPool": Rule("Maximum", maximum.reduce_max),
+    "GroupNormalization": Rule("Composite", normalisation.normalised),
+    "HardSigmoid": Rule("Elementwise", activations.hard_sigmoid),
+    "HardSwish": Rule("Elementwise", curves.hard_swish),
     "Identity": Rule("Affine", reshape.reshaped),
+    "InstanceNormalization": Rule("Composite", normalisation.normalised),
+    "LayerNormalization": Rule("Composite", normalisation.normalised),
     "LeakyRelu": Rule("Elementwise", activations.leaky_relu),
-    "MatMul": Rule("Affine", affine.matmul),
-    "Max": Rule("Elementwise", activations.one_sided),
+    "Log": Rule("Elementwise", curves.log),
+    "LogSoftmax": Rule("Composite", composite.softmax),
+    "MatMul": Rule("Product", product.matrices),
+    "Max": Rule("Composite", composite.larger),
     "MaxPool": Rule("Maximum", maximum.max_pool),
-    "Min": Rule("Elementwise", activations.one_sided),
-    "Mul": Rule("Affine", affine.multiply),
+    "Min": Rule("Composite", composite.larger),
+    "Mish": Rule("Elementwise", gates.gate),
+    "Mul": Rule("Product", product.multiplied),
     "Neg": Rule("Affine", affine.add),
+    "PRelu": Rule("Elementwise", activations.p_relu),
     "Pad": Rule("Affine", reshape.padded),
+    "Pow": Rule("Elementwise", curves.power),
+    "RMSNormalization": Rule("Composite", normalisation.normalised),
+    "Reciprocal": Rule("Elementwise", curves.power),
+    "ReduceMax": Rule("Maximum", maximum.reduce_max),
     "ReduceMean": Rule("Affine", affine.reduce),
+    "ReduceMin": Rule("Composite", maximum.reduce_max),
     "ReduceSum": Rule("Affine", affine.reduce),
     "Relu": Rule("Elementwise", activations.relu),
     "Reshape": Rule("Affine", reshape.reshaped),
-    "Sigmoid": Rule("Elementwise", activations.sigmoid),
+    "Resize": Rule("Affine", reshape.resized),
+    "Selu": Rule("Elementwise", curves.elu),
+    "Sigmoid": Rule("Elementwise", curves.sigmoid),
+    "Sign": Rule("Elementwise", activations.sign),
+    "Sin": Rule("Elementwise", curves.wave),
     "Slice": Rule("Affine", reshape.sliced),
+    "Softmax": Rule("Composite", composite.softmax),
+    "Softplus": Rule("Elementwise", curves.softplus),
+    "Softsign": Rule("Elementwise", curves.softsign),
     "Split": Rule("Affine", reshape.split),
+    "Sqrt": Rule("Elementwise", curves.power),
     "Squeeze": Rule("Affine", reshape.reshaped),
     "Sub": Rule("Affine", affine.add),
     "Sum": Rule("Affine", affine.add),
-    "Tanh": Rule("Elementwise", activations.tanh),
+    "Swish": Rule("Elementwise", gates.gate),
+    "Tanh": Rule("Elementwise", curves.tanh),
+    "Tile": Rule("Affine", reshape.tiled),
     "Transpose": Rule("Affine", reshape.transposed),
     "Unsqueeze": Rule("Affine", reshape.reshaped),
+    "Upsample": Rule("Affine", reshape.resized),
+    "Where": Rule("Affine", affine.chosen),
 }
 """ONNX operator name -> rule."""
 
@@ -74,7 +135,7 @@ def supported() -> frozenset[str]:
 
 
 def family(operator: str) -> str | None:
-    """Return "Affine", "Elementwise" or "Maximum" for an ONNX operator name; None when it has no rule."""
+    """Return the family of an ONNX operator ("Affine", ..., "Composite"); None when it has no rule."""
     rule = RULES.get(operator)
     return None if rule is None else rule.family
 

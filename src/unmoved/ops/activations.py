@@ -1,9 +1,8 @@
-"""Elementwise operators: their kinks, and where they have a given slope."""
+"""Elementwise operators that are linear between their kinks."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,9 @@ from unmoved.ir.network import Node
 from unmoved.ops.op import Elementwise
 from unmoved.ops.scope import Scope
 
+NEAR = 1e-30
+"""Next to a jump: a normal float32, and far below the rounding of anything that it is added to."""
+
 
 @dataclass(frozen=True, eq=False)
 class Piecewise(Elementwise):
@@ -23,10 +25,6 @@ class Piecewise(Elementwise):
     def linear_pieces(self) -> bool:
         """True."""
         return True
-
-    def where_slope(self, slope: Tensor) -> tuple[Tensor, ...]:
-        """Return (): on a linear piece every extremum of f(x) - k x is at an end or a kink too."""
-        return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +102,48 @@ class Clip(Piecewise):
 
 
 @dataclass(frozen=True, eq=False)
-class Bell(Elementwise):
-    """A smooth Elementwise that rises everywhere, steepest (`steepest`) at 0, with an even derivative."""
+class Slanted(Piecewise):
+    """x above 0, slope * x below, with a slope of its own for every element: PRelu."""
 
-    steepest: float
+    slopes: Tensor
+
+    @property
+    def monotone(self) -> int:
+        """+1, unless a slope below 0 is negative."""
+        return 1 if bool((self.slopes >= 0).all()) else 0
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Only 0."""
+        return (0.0,)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """Return both sides' sum: the other one is 0."""
+        return values[0].clamp(min=0) + self.slopes * values[0].clamp(max=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Absolute(Piecewise):
+    """|x|."""
+
+    @property
+    def monotone(self) -> int:
+        """0."""
+        return 0
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Only 0."""
+        return (0.0,)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """Return |x|."""
+        return values[0].abs()
+
+
+@dataclass(frozen=True, eq=False)
+class Sign(Piecewise):
+    """-1, 0 or 1. The jumps at 0 are kinks on either side of it, nearer than any rounding."""
 
     @property
     def monotone(self) -> int:
@@ -116,50 +152,34 @@ class Bell(Elementwise):
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """None."""
-        return ()
+        """0 and both sides of it."""
+        return (-NEAR, 0.0, NEAR)
 
-    def where_slope(self, slope: Tensor) -> tuple[Tensor, ...]:
-        """Return x and -x where f'(x) = slope, for 0 < slope <= steepest; NaN elsewhere.
-
-        No gradient flows to the slope: the least of f(x) - k x over x has the derivative -x in k (envelope theorem),
-        and that one a caller gets from its own k x.
-        """
-        k = slope.detach()
-        there = (k > 0) & (k <= self.steepest)
-        x = torch.where(there, self.positive(k.clamp(torch.finfo(k.dtype).tiny, self.steepest)), torch.nan)
-        return x, -x
-
-    @abstractmethod
-    def positive(self, slope: Tensor) -> Tensor:
-        """Return the x >= 0 with f'(x) = slope, for 0 < slope <= steepest."""
+    def apply(self, *values: Tensor) -> Tensor:
+        """Return the sign."""
+        return values[0].sign()
 
 
 @dataclass(frozen=True, eq=False)
-class Sigmoid(Bell):
-    """1 / (1 + exp(-x))."""
+class HardSigmoid(Piecewise):
+    """max(0, min(1, steep x + shift)), steep != 0."""
+
+    steep: float
+    shift: float
+
+    @property
+    def monotone(self) -> int:
+        """The sign of `steep`."""
+        return 1 if self.steep > 0 else -1
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where it leaves 0 and reaches 1."""
+        return tuple(sorted((-self.shift / self.steep, (1 - self.shift) / self.steep)))
 
     def apply(self, *values: Tensor) -> Tensor:
-        """Return the logistic function."""
-        return torch.sigmoid(values[0])
-
-    def positive(self, slope: Tensor) -> Tensor:
-        """Solve s (1 - s) = slope for s >= 1/2; x = log(s / (1 - s)) = 2 log(s) - log(slope)."""
-        s = (1 + torch.sqrt(1 - 4 * slope)) / 2
-        return (2 * torch.log(s) - torch.log(slope)).clamp_min(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Tanh(Bell):
-    """The hyperbolic tangent."""
-
-    def apply(self, *values: Tensor) -> Tensor:
-        """Return tanh."""
-        return torch.tanh(values[0])
-
-    def positive(self, slope: Tensor) -> Tensor:
-        """Solve 1 - t^2 = slope for t >= 0; x = artanh(t) = log(1 + t) - log(slope) / 2."""
-        return (torch.log1p(torch.sqrt(1 - slope)) - torch.log(slope) / 2).clamp_min(0)
+        """Return the hard sigmoid."""
+        return (self.steep * values[0] + self.shift).clamp(0, 1)
 
 
 def relu(node: Node, scope: Scope) -> Elementwise:
@@ -181,24 +201,25 @@ def clip(node: Node, scope: Scope) -> Elementwise:
     return Clip(**scope.base(node), low=ends[0], high=ends[1])
 
 
-def one_sided(node: Node, scope: Scope) -> Elementwise:
-    """Max or Min with one number: a Clip with one end."""
-    variables = scope.variables(node)
-    if len(variables) != 1 or len(node.inputs) != 2:
-        raise UnsupportedError(f"{node.op} (of {len(variables)} variables)", "ops")
-    end = scope.array(node, 1 - variables[0])
-    if end is None or end.size != 1 or scope.shape(node.outputs[0]) != scope.shape(node.inputs[variables[0]]):
-        raise UnsupportedError(f"{node.op} (with a tensor)", "ops")
-    number = float(end.reshape(()))
-    low, high = (number, math.inf) if node.op == "Max" else (-math.inf, number)
-    return Clip(**scope.base(node), low=low, high=high)
+def p_relu(node: Node, scope: Scope) -> Elementwise:
+    """PRelu with constant slopes, broadcast to the input as ONNX says."""
+    scope.variable(node)
+    return Slanted(**scope.base(node), slopes=scope.required(node, 1))
 
 
-def sigmoid(node: Node, scope: Scope) -> Elementwise:
-    """Sigmoid."""
-    return Sigmoid(**scope.base(node), steepest=0.25)
+def absolute(node: Node, scope: Scope) -> Elementwise:
+    """Abs."""
+    return Absolute(**scope.base(node))
 
 
-def tanh(node: Node, scope: Scope) -> Elementwise:
-    """Tanh."""
-    return Tanh(**scope.base(node), steepest=1.0)
+def sign(node: Node, scope: Scope) -> Elementwise:
+    """Sign."""
+    return Sign(**scope.base(node))
+
+
+def hard_sigmoid(node: Node, scope: Scope) -> Elementwise:
+    """HardSigmoid."""
+    steep, shift = float(node.attributes.get("alpha", 0.2)), float(node.attributes.get("beta", 0.5))
+    if steep == 0:
+        raise UnsupportedError("HardSigmoid (with alpha 0)", "ops")
+    return HardSigmoid(**scope.base(node), steep=steep, shift=shift)

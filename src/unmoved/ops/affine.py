@@ -32,7 +32,7 @@ def gather_back(rows: Tensor, in_shape: Shape) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Product(Affine):
+class MatrixProduct(Affine):
     """y = x W + b, or W x + b when `left`, of matrices (the last two axes), x transposed first when `transposed`.
 
     `weight` is (..., K, N), or (..., M, K) when `left`; `in_matrix` and `out_matrix` are the shapes of x and y with at
@@ -133,7 +133,9 @@ class Reduced(Affine):
         return None
 
 
-def product(node: Node, scope: Scope, weight: Tensor, offset: Tensor | None, *, transposed: bool = False) -> Product:
+def product(
+    node: Node, scope: Scope, weight: Tensor, offset: Tensor | None, *, transposed: bool = False
+) -> MatrixProduct:
     """Bind a product of the node's one variable (input 0 or 1) with `weight`, by numpy.matmul's rules for axes."""
     (place,) = scope.variables(node)
     left = place == 1
@@ -147,7 +149,7 @@ def product(node: Node, scope: Scope, weight: Tensor, offset: Tensor | None, *, 
     rows, columns = (matrix[-1], matrix[-2]) if transposed else matrix[-2:]
     last = (weight.shape[-2], columns) if left else (rows, weight.shape[-1])
     batch = np.broadcast_shapes(matrix[:-2], tuple(weight.shape[:-2]))
-    return Product(
+    return MatrixProduct(
         **scope.base(node),
         weight=weight,
         left=left,
@@ -238,14 +240,35 @@ def expand(node: Node, scope: Scope) -> Affine:
     return weighted(node, scope, {0: 1.0}, None)
 
 
+def axes_of(node: Node, scope: Scope, shape: Shape) -> Shape:
+    """Return the axes that a reduction takes away; the spatial ones for global pooling."""
+    if node.op.startswith("Global"):
+        return tuple(range(2, len(shape)))
+    everything = () if node.attributes.get("noop_with_empty_axes", 0) else tuple(range(len(shape)))
+    axes = scope.integers(node, 1, "axes") or everything
+    return tuple(sorted(a % len(shape) for a in axes))
+
+
 def reduce(node: Node, scope: Scope) -> Affine:
     """GlobalAveragePool, ReduceMean, ReduceSum."""
     shape = scope.variable(node)
-    axes = tuple(range(2, len(shape)))
-    if node.op != "GlobalAveragePool":
-        everything = () if node.attributes.get("noop_with_empty_axes", 0) else tuple(range(len(shape)))
-        axes = scope.integers(node, 1, "axes") or everything
-    axes = tuple(sorted(a % len(shape) for a in axes))
+    axes = axes_of(node, scope, shape)
     factor = 1.0 if node.op == "ReduceSum" else 1.0 / prod(shape[a] for a in axes)
     out_shape = scope.shape(node.outputs[0])
     return Reduced(**scope.base(node), axes=axes, factor=factor, in_shape=shape, out_shape=out_shape)
+
+
+def chosen(node: Node, scope: Scope) -> Affine:
+    """Where with a constant condition: each element of one of both inputs."""
+    condition = scope.array(node, 0)
+    assert condition is not None
+    mask = torch.as_tensor(np.array(condition, dtype=bool), device=scope.device)
+    offset: Tensor | None = None
+    scales: dict[int, Scale] = {}
+    for place, side in ((1, mask), (2, ~mask)):
+        if place in scope.variables(node):
+            scales[place] = side.to(scope.dtype)
+        else:
+            constant = torch.where(side, scope.required(node, place), 0.0)
+            offset = constant if offset is None else offset + constant
+    return weighted(node, scope, scales, offset)

@@ -137,6 +137,83 @@ class Convolution(Affine):
         return outputs[inside], seen[inside] - 1, values[inside]
 
 
+@dataclass(frozen=True, eq=False)
+class Deconvolution(Affine):
+    """y = the transpose of a convolution (ConvTranspose) + b.
+
+    `weight` is (in channels, out channels / groups, *kernel). `begin` places are cut off the full result at the
+    start of every spatial axis, `end` at its end (negative: zeros are added).
+    """
+
+    weight: Tensor
+    stride: Shape
+    dilation: Shape
+    groups: int
+    begin: Shape
+    end: Shape
+    in_shape: Shape
+    offset: Tensor | None
+
+    def _cut(self, sign: int) -> list[int]:
+        pairs = zip(reversed(self.begin), reversed(self.end), strict=True)
+        return [sign * p for pair in pairs for p in pair]
+
+    def _map(self, weight: Tensor, value: Tensor) -> Tensor:
+        folded = value.reshape(-1, *value.shape[2:])
+        full = _BACKWARD[len(self.stride)](folded, weight, None, self.stride, 0, 0, self.groups, self.dilation)
+        return functional.pad(full, self._cut(-1)).reshape(len(value), *self.shape)
+
+    def linear(self, index: int, value: Tensor) -> Tensor:
+        """Return the transposed convolution without b."""
+        return self._map(self.weight, value)
+
+    def absolute(self, index: int, radius: Tensor) -> Tensor:
+        """Return the transposed convolution with |W|."""
+        return self._map(self.weight.abs(), radius)
+
+    def adjoint(self, index: int, rows: Tensor) -> Tensor:
+        """Return the convolution of the rows, with what was cut off put back as zeros."""
+        folded = functional.pad(rows.reshape(-1, *self.shape[1:]), self._cut(1))
+        back = _FORWARD[len(self.stride)](folded, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return back.reshape(len(rows), *self.in_shape)
+
+    def bias(self) -> Tensor | None:
+        """Return b, (out channels, 1, ...)."""
+        return self.offset
+
+
+def conv_transpose(node: Node, scope: Scope) -> Affine:
+    """ConvTranspose with constant weights; what is cut off follows from the output's size."""
+    in_shape, out_shape = scope.variable(node), scope.shape(node.outputs[0])
+    weight, offset = scope.required(node, 1), scope.tensor(node, 2)
+    axes = len(in_shape) - 2
+    if axes not in _BACKWARD:
+        raise UnsupportedError(f"ConvTranspose (with {axes} spatial axes)", "ops")
+    stride, dilation = (tuple(node.attributes.get(k, (1,) * axes)) for k in ("strides", "dilations"))
+    kernel = tuple(weight.shape[2:])
+    sizes = zip(in_shape[2:], stride, kernel, dilation, strict=True)
+    full = [(n - 1) * s + d * (k - 1) + 1 for n, s, k, d in sizes]
+    # Output padding makes the result longer, beyond what the windows reach: less is cut off at the end.
+    extra = tuple(node.attributes.get("output_padding", (0,) * axes))
+    total = [f + e - o for f, e, o in zip(full, extra, out_shape[2:], strict=True)]
+    auto = node.attributes.get("auto_pad", "NOTSET")
+    pads = tuple(node.attributes.get("pads", (0,) * (2 * axes)))
+    begin = pads[:axes]
+    if auto in ("SAME_UPPER", "SAME_LOWER") or "output_shape" in node.attributes:
+        begin = tuple(t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total)
+    return Deconvolution(
+        **scope.base(node),
+        weight=weight,
+        stride=stride,
+        dilation=dilation,
+        groups=int(node.attributes.get("group", 1)),
+        begin=begin,
+        end=tuple(f - o - b for f, o, b in zip(full, out_shape[2:], begin, strict=True)),
+        in_shape=in_shape,
+        offset=None if offset is None else offset.reshape(-1, *(1,) * axes),
+    )
+
+
 def conv(node: Node, scope: Scope) -> Affine:
     """Conv with constant weights."""
     in_shape, out_shape = scope.variable(node), scope.shape(node.outputs[0])

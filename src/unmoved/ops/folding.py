@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from unmoved.ops.affine import Product, Weighted
+from unmoved.ops.affine import MatrixProduct, Weighted
 from unmoved.ops.convolution import Convolution
 from unmoved.ops.op import Op
 
@@ -35,7 +35,7 @@ def folded(ops: Sequence[Op], keep: Container[str]) -> tuple[Op, ...]:
 
 def _merged(first: Op, then: Weighted) -> Op | None:
     """Return both as one operator, or None where the scale is not one number a channel or column."""
-    if not isinstance(first, Convolution | Product) or first.out_shape != then.out_shape:
+    if not isinstance(first, Convolution | MatrixProduct) or first.out_shape != then.out_shape:
         return None
     scale = then.scales[0]
     if isinstance(first, Convolution):

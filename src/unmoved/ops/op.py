@@ -1,4 +1,4 @@
-"""What a layer is, as mathematical facts: three families, from which every bound is derived.
+"""What a layer is, as mathematical facts: four families from which bounds are derived, and composites.
 
 An `Op` is one node of a Network with its constants bound to tensors. Values of a tensor t have shape
 (batch, *shapes[t]): one axis of ours in front of the ONNX shape at batch size 1. No Op knows a bound domain; no bound
@@ -8,7 +8,8 @@ domain knows an operator.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,12 +17,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Op(ABC):
-    """One node with its variable inputs (tensor names, constants excluded) and its output tensor name."""
+    """One node with its variable inputs (tensor names, constants excluded), its output and that one's shape.
+
+    `shape` is at batch size 1, as in `Network.shapes`.
+    """
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     output: str
+    shape: tuple[int, ...] = field(default=(), kw_only=True)
 
     @abstractmethod
     def apply(self, *values: Tensor) -> Tensor:
@@ -69,10 +74,11 @@ class Affine(Op):
 
 @dataclass(frozen=True)
 class Elementwise(Op):
-    """y = f(x) element by element, f continuous.
+    """y = f(x) element by element, f continuous where it is defined.
 
     From `apply`, `kinks` and `where_slope` a sound line of ANY slope k follows on [low, high]: the least intercept is
-    min of f(x) - k x over the ends, the kinks inside and the points where f'(x) = k. `monotone` is +1, -1 or 0.
+    min of f(x) - k x over the ends, the kinks inside and the points where f'(x) = k. `monotone` is +1, -1 or 0 (of the
+    function where it is defined). `bends` help a heuristic to choose a slope, and no bound rests on them.
     """
 
     @property
@@ -90,9 +96,21 @@ class Elementwise(Op):
         """Whether f is linear between its kinks, so that every extremum of f(x) - k x is at an end or a kink."""
         return False
 
-    def where_slope(self, slope: Tensor) -> tuple[Tensor, ...]:
-        """Return every x with f'(x) = slope, a tensor a branch, NaN where there is none; () for linear pieces."""
+    @property
+    def bends(self) -> tuple[tuple[float, float, int], ...]:
+        """Convex (+1) and concave (-1) pieces: start, end, sign; none where nothing is said."""
         return ()
+
+    def where_slope(self, slope: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
+        """Return every x in [low, high] with f'(x) = slope that may be extreme, a tensor a branch, NaN where none is.
+
+        Points outside [low, high] may be among them; () for linear pieces.
+        """
+        return ()
+
+    def defined(self, low: Tensor, high: Tensor) -> Tensor | None:
+        """Say where f is defined and continuous on all of [low, high]; None: everywhere."""
+        return None
 
     def derivative(self, value: Tensor) -> Tensor:
         """Return f'(x) (either one-sided value at a kink); only smooth f need it, for the choice of slopes."""
@@ -109,3 +127,63 @@ class Maximum(Op):
     @abstractmethod
     def windows(self) -> Tensor:
         """Return int64 (outputs, window): flat input indices at batch size 1, -1 for padding."""
+
+
+@dataclass(frozen=True)
+class Product(Op):
+    """y = sum over k of (E_0 x)_k (E_1 z)_k: products of two variables' elements, and sums of them (Mul, MatMul).
+
+    E_0 and E_1 only repeat and move numbers: they spread both variables to tensors of one shape, `pairs`, whose
+    products y sums. From that McCormick's planes follow, pair by pair. `planes` names the tensor of all products:
+    y itself where nothing is summed.
+    """
+
+    @property
+    def planes(self) -> str:
+        """Name of the tensor of products."""
+        return self.output
+
+    @property
+    @abstractmethod
+    def pairs(self) -> tuple[int, ...]:
+        """The shape of the tensor of products, at batch size 1."""
+
+    @abstractmethod
+    def spread(self, index: int, value: Tensor) -> Tensor:
+        """Return E_index value: (batch, *in_shape) -> (batch, *pairs)."""
+
+    @abstractmethod
+    def gather(self, index: int, rows: Tensor) -> Tensor:
+        """Return rows E_index, the transposed map: (batch, *pairs) -> (batch, *in_shape)."""
+
+    @abstractmethod
+    def total(self, products: Tensor) -> Tensor:
+        """Return the sums: (batch, *pairs) -> (batch, *shape)."""
+
+    @abstractmethod
+    def each(self, rows: Tensor) -> Tensor:
+        """Return rows of the products for rows of the sums: (batch, *shape) -> (batch, *pairs), `total` transposed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Composite(Op):
+    """Several Ops in order, the last of which gives the output; `function` computes the same in one go.
+
+    Inner tensors are named `<output>#<role>`. Bounds look at the parts, evaluation at the function.
+    """
+
+    parts: tuple[Op, ...]
+    function: Callable[..., Tensor]
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """Return the function's value."""
+        return self.function(*values)
+
+
+def primitives(ops: Sequence[Op]) -> Iterator[Op]:
+    """Yield the Ops with every Composite replaced by its parts."""
+    for op in ops:
+        if isinstance(op, Composite):
+            yield from primitives(op.parts)
+        else:
+            yield op

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from unmoved.core.errors import UnsupportedError
-from unmoved.ir.network import Node
+from unmoved.ir.network import Array, Node
 from unmoved.ops.op import Affine
 from unmoved.ops.scope import Scope, Shape
 
+_NUMPY_PADS: dict[str, Literal["reflect", "edge", "wrap"]] = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 _FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16 in onnx.TensorProto
 _SLICE_INPUTS = (("starts", 1), ("ends", 2), ("axes", 3), ("steps", 4))
+
+_COORDINATES: dict[str, Callable[..., Array]] = {
+    "asymmetric": lambda x, scale, before, after: x / scale,
+    "half_pixel": lambda x, scale, before, after: (x + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda x, scale, before, after: (x + 0.5) / scale - 0.5 if after > 1 else 0 * x,
+    "align_corners": lambda x, scale, before, after: x * (before - 1) / max(after - 1, 1),
+}
+"""Places in the input for places x in the output, by coordinate_transformation_mode."""
+
+_NEAREST: dict[str, Callable[[Array], Array]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +157,11 @@ def transposed(node: Node, scope: Scope) -> Affine:
     return Transposed(**scope.base(node), in_shapes=(in_shape,), out_shape=out_shape, filling=None, order=order)
 
 
-def selected(node: Node, scope: Scope, out: str, picks: list[tuple[int, range | list[int]]]) -> Selected:
+def selected(node: Node, scope: Scope, out: str, picks: Sequence[tuple[int, range | list[int]]]) -> Selected:
     """Bind a choice of places of input 0."""
     in_shape = scope.variable(node)
     pairs = tuple((a, torch.tensor(list(places), dtype=torch.int64, device=scope.device)) for a, places in picks)
-    base = {**scope.base(node), "output": out}
+    base = {**scope.base(node), "output": out, "shape": scope.shape(out)}
     return Selected(**base, in_shapes=(in_shape,), out_shape=scope.shape(out), filling=None, picks=pairs)
 
 
@@ -176,17 +195,54 @@ def split(node: Node, scope: Scope) -> tuple[Affine, ...]:
     return tuple(selected(node, scope, name, [(axis, range(e - n, e))]) for name, e, n in pieces)
 
 
+def tiled(node: Node, scope: Scope) -> Affine:
+    """Tile: every axis repeated a constant number of times."""
+    shape = scope.variable(node)
+    repeats = scope.integers(node, 1) or ()
+    picks = [(a, list(range(shape[a])) * r) for a, r in enumerate(repeats) if r != 1]
+    return selected(node, scope, node.outputs[0], picks)
+
+
+def resized(node: Node, scope: Scope) -> Affine:
+    """Resize and Upsample to the nearest place, by ONNX's formulas for coordinates."""
+    shape, out = scope.variable(node), scope.shape(node.outputs[0])
+    mode = node.attributes.get("mode", "nearest")
+    if mode != "nearest" or node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise UnsupportedError(f"{node.op} (of mode {mode})", "ops")
+    old = node.op == "Upsample" or ("coordinate_transformation_mode" not in node.attributes and len(node.inputs) == 2)
+    where = node.attributes.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    nearest = node.attributes.get("nearest_mode", "floor" if old else "round_prefer_floor")
+    if where not in _COORDINATES or nearest not in _NEAREST:
+        raise UnsupportedError(f"{node.op} (by {where}, {nearest})", "ops")
+    given = scope.array(node, len(node.inputs) - 1) if node.op == "Upsample" or len(node.inputs) < 4 else None
+    scales = node.attributes.get("scales", given if given is not None and given.dtype.kind == "f" else None)
+    axes = tuple(a % len(shape) for a in node.attributes.get("axes", range(len(shape))))
+    picks = []
+    for axis, (before, after) in enumerate(zip(shape, out, strict=True)):
+        if before == after:
+            continue
+        scale = after / before if scales is None else float(scales[axes.index(axis)])
+        places = _NEAREST[nearest](_COORDINATES[where](np.arange(after, dtype=np.float64), scale, before, after))
+        picks.append((axis, [int(p) for p in np.clip(places, 0, before - 1)]))
+    return selected(node, scope, node.outputs[0], picks)
+
+
 def padded(node: Node, scope: Scope) -> Affine:
-    """Pad with a constant; negative pads cut."""
+    """Pad with a constant (negative pads cut), or with elements of the input."""
     in_shape, out_shape = scope.variable(node), scope.shape(node.outputs[0])
     mode = node.attributes.get("mode", "constant")
     pads, axes = scope.integers(node, 1, "pads"), scope.integers(node, 3)
-    if mode != "constant" or pads is None:
+    if pads is None or mode not in ("constant", *_NUMPY_PADS):
         raise UnsupportedError(f"Pad (of mode {mode})", "ops")
     value = scope.array(node, 2)
     fill = float(node.attributes.get("value", 0.0)) if value is None else float(value.reshape(()))
     axes = tuple(range(len(in_shape))) if axes is None else tuple(a % len(in_shape) for a in axes)
     both = {a: (pads[i], pads[i + len(axes)]) for i, a in enumerate(axes)}
+    if mode != "constant":
+        if min(p for pair in both.values() for p in pair) < 0:
+            raise UnsupportedError(f"Pad (of mode {mode}, cutting)", "ops")
+        picks = [(a, list(np.pad(np.arange(in_shape[a]), pair, _NUMPY_PADS[mode]))) for a, pair in both.items()]
+        return selected(node, scope, node.outputs[0], picks)
     order = tuple(p for a in reversed(range(len(in_shape))) for p in both.get(a, (0, 0)))
     filling = None
     if fill != 0.0:

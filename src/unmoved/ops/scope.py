@@ -83,7 +83,8 @@ class Scope:
     def base(self, node: Node) -> dict[str, Any]:
         """Return the fields that every Op has."""
         inputs = tuple(node.inputs[i] for i in self.variables(node))
-        return {"name": node.name, "kind": node.op, "inputs": inputs, "output": node.outputs[0]}
+        out = node.outputs[0]
+        return {"name": node.name, "kind": node.op, "inputs": inputs, "output": out, "shape": self.shape(out)}
 
     def integers(self, node: Node, index: int, attribute: str = "") -> Shape | None:
         """Return a list of integers that is an attribute in old operator sets and a constant input in newer ones."""

@@ -24,7 +24,7 @@ from unmoved.refine.branch import Search, Settings
 from unmoved.refine.inputs import InputSearch
 from unmoved.refine.methods import PRECISIONS, LinearMethod
 from unmoved.refine.optimise import FINAL, HIDDEN, optimised, unproved
-from unmoved.refine.root import Root
+from unmoved.refine.root import Root, reducible
 
 DIMENSIONS = 10
 """Inputs with at most this many moving dimensions are halved, unless few units are undecided."""
@@ -71,6 +71,9 @@ class BranchMethod(Method):
                 if found.verdict is Verdict.FALSIFIED:
                     findings[i] = replace(found, seconds=findings[i].seconds + found.seconds)
             open_ = [i for i in open_ if unproved(findings[i])]
+        network = problems[0].model if problems else None
+        if open_ and isinstance(network, Network) and not reducible(bind(network)):
+            return findings
         for place, i in enumerate(open_):
             started = time.monotonic()
             # What one problem leaves is the next ones' to spend.

@@ -18,7 +18,7 @@ from unmoved.ops import bind
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.dual import Choices
 from unmoved.refine.methods import PRECISIONS, LinearMethod
-from unmoved.refine.root import Root, leaves
+from unmoved.refine.root import Root, leaves, reducible
 
 HIDDEN = Ascent(steps=5, rate=0.4, decay=0.7)
 FINAL = Ascent(steps=20, rate=0.3, decay=0.9)
@@ -59,6 +59,8 @@ class OptimisedMethod(Method):
         network = problems[0].model
         assert isinstance(network, Network)
         ops = bind(network, dtype=PRECISIONS[self.precision], device=self.device)
+        if not reducible(ops):
+            return findings
         for i in open_:
             started = time.monotonic()
             if not budget.spent:

@@ -141,8 +141,8 @@ class Reducer:
 
     def elements(self, name: str, places: Tensor) -> Functions:
         """Return single elements of a tensor as functions of the units and the input."""
-        shape, like = self.known.network.shapes[name], self.known.enclosure.center
-        room = max(1, BLOCK // (max(prod(s) for s in self.known.network.shapes.values()) * like.element_size()))
+        shape, like = self.known.shapes[name], self.known.enclosure.center
+        room = max(1, BLOCK // (max(prod(s) for s in self.known.shapes.values()) * like.element_size()))
         found = [self._empty()]
         for part in torch.split(places, room):
             units = like.new_zeros(len(part), prod(shape))
@@ -152,8 +152,8 @@ class Reducer:
 
     def outputs(self, rows: Tensor, offsets: Tensor) -> Functions:
         """Return rows @ y - offsets: rows (K, outputs), offsets (K,)."""
-        network = self.known.network
-        return self.express(Rows({network.output: rows.reshape(-1, *network.shapes[network.output])}, -offsets))
+        output = self.known.network.output
+        return self.express(Rows({output: rows.reshape(-1, *self.known.shapes[output])}, -offsets))
 
     def express(self, rows: Rows) -> Functions:
         """Return rows of tensors as functions of the units and the input."""
@@ -176,9 +176,9 @@ class Reducer:
             if isinstance(op, Maximum):
                 chosen = self.known.relaxations[op.output]
                 assert isinstance(chosen, Choice)
-                wide = outer.new_zeros(len(outer), prod(self.known.network.shapes[name]))
+                wide = outer.new_zeros(len(outer), prod(self.known.shapes[name]))
                 inner = wide.index_add_(1, chosen.member[self.number], inner)
-            inner = inner.view(-1, *self.known.network.shapes[name])
+            inner = inner.view(-1, *self.known.shapes[name])
             left[name] = left[name] + inner if name in left else inner
             rows = Rows(left, rows.constant + outer @ offset)
         start = rows.coefficients.get(self.known.network.input)

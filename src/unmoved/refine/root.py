@@ -17,13 +17,18 @@ from unmoved.core.certificate import DualTree, Tree
 from unmoved.core.problem import Problem
 from unmoved.core.property import Disjunct
 from unmoved.ir.network import Network
-from unmoved.ops.op import Op
+from unmoved.ops.op import Op, Product, primitives
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.dual import Choices, Goals
 from unmoved.refine.reduced import Functions, Reduced, Reducer
 from unmoved.refine.tighten import HiddenRows, Tightening, hidden_choices
 
 Payload = dict[str, npt.NDArray[np.generic]]
+
+
+def reducible(ops: Sequence[Op]) -> bool:
+    """Say whether every operator is one that a reduced network can hold: no products of variables."""
+    return not any(isinstance(op, Product) for op in primitives(ops))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +39,7 @@ class Root:
     reduced: Reduced
     goals: Goals
     rows: dict[str, HiddenRows]
+    sizes: dict[str, int]
 
     @classmethod
     def of(
@@ -47,11 +53,11 @@ class Root:
         known = linear(ops, network, enclosure, budget=budget, tighten=tightening)
         reducer = tightening.reducer or Reducer(known, 0)
         goals = _goals(reducer, problem.prop.disjuncts(network.outputs))
-        return cls(problem, reducer.reduced(), goals, tightening.rows)
+        return cls(problem, reducer.reduced(), goals, tightening.rows, {n: prod(s) for n, s in known.shapes.items()})
 
     def proof(self, trees: tuple[Tree, ...], leaves: Sequence[Leaf]) -> DualTree:
         """Return the evidence; leaf k of the trees is leaves[k]."""
-        sizes = {name: prod(shape) for name, shape in self.network.shapes.items()}
+        sizes = self.sizes
         payload: Payload = dict(hidden_choices(self.reduced, sizes, self.rows))
         free = [group for group in self.reduced.groups if group.free]
         for k, leaf in enumerate(leaves):

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from unmoved.ir import Network
 from unmoved.ops import Affine, Maximum, Op
-from unmoved.ops.affine import Product, Weighted
+from unmoved.ops.affine import MatrixProduct, Weighted
 from unmoved.ops.convolution import Convolution
 
 Kernel = Callable[..., Tensor]
@@ -122,7 +122,7 @@ def _channels_behind(value: Tensor) -> Tensor:
 
 
 def _takes_rows(op: Op | None) -> bool:
-    return isinstance(op, Product) and _is_row(op)
+    return isinstance(op, MatrixProduct) and _is_row(op)
 
 
 def _kernel(op: Op, image: tuple[int, ...] | None = None) -> tuple[Kernel, bool]:
@@ -133,7 +133,7 @@ def _kernel(op: Op, image: tuple[int, ...] | None = None) -> tuple[Kernel, bool]
     if isinstance(op, Convolution):
         fast = _convolution(op)
         return (fast, True) if fast is not None else (op.apply, False)
-    if isinstance(op, Product):
+    if isinstance(op, MatrixProduct):
         fast = _product(op, image)
         return (fast, True) if fast is not None else (op.apply, False)
     if isinstance(op, Weighted) and op.kind in ("Add", "Sum") and len(op.inputs) == 2 and _plain(op):
@@ -163,13 +163,13 @@ def _convolution(op: Convolution) -> Kernel | None:
     return convolved
 
 
-def _is_row(op: Product) -> bool:
+def _is_row(op: MatrixProduct) -> bool:
     """Say whether an op is the product of one row with a matrix, plus at most a number each output."""
     row = op.weight.ndim == 2 and not op.left and not op.transposed and op.in_matrix == (1, op.weight.shape[0])
     return row and (op.offset is None or op.offset.numel() == op.weight.shape[1])
 
 
-def _product(op: Product, image: tuple[int, ...] | None) -> Kernel | None:
+def _product(op: MatrixProduct, image: tuple[int, ...] | None) -> Kernel | None:
     """Return a product of one row with a matrix, plus its bias; None for other ones."""
     if not _is_row(op):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.query import Query
-from unmoved.bounds.relaxation import Choice, Lines, lines, relax
+from unmoved.bounds.relaxation import Bent, Relaxation, lines, relax, relaxed, through
 from unmoved.bounds.rows import Rows, pull
 from unmoved.bounds.slopes import Face
 from unmoved.core.errors import UsageError
-from unmoved.ops import Affine, Elementwise, Maximum
+from unmoved.ops import Affine, Elementwise, Maximum, Product, primitives
 from unmoved.train.certified.box import Batch, BoxObjective, Terms, margin_query, worst_loss
 
 WIDTH = 1e-12
@@ -88,25 +88,24 @@ def linear_low(batch: Batch, bounds: Mapping[str, Bounds], query: Query) -> Tens
     """Return lower bounds (R,) of a query's rows: back to the input through lines on the bounds, differentiable."""
     network, box = batch.network, bounds[batch.network.input]
     rows = Rows({network.output: query.rows.reshape(-1, *network.shapes[network.output])}, -query.offsets)
-    for op in reversed(batch.ops):
+    for op in reversed(tuple(primitives(batch.ops))):
         if op.output not in rows.coefficients:
             continue
         if isinstance(op, Affine):
             rows = pull(op, rows)
             continue
-        assert isinstance(op, Elementwise | Maximum)
-        left, name = dict(rows.coefficients), op.inputs[0]
-        inner, constant = _relaxation(op, bounds[name]).pull(left.pop(op.output), query.owner)
-        left[name] = left[name] + inner if name in left else inner
-        rows = Rows(left, rows.constant + constant)
+        assert isinstance(op, Elementwise | Maximum | Product)
+        rows = through(op, _relaxation(op, [bounds[name] for name in op.inputs]), rows, query.owner)
     at_input = rows.coefficients.get(network.input)
     if at_input is None:
         return rows.constant
     return rows.constant + Enclosure.of_box(box.low, box.high).least(at_input, query.owner)
 
 
-def _relaxation(op: Elementwise | Maximum, value: Bounds) -> Lines | Choice:
-    wide = Bounds(value.low - WIDTH, value.high + WIDTH)
+def _relaxation(op: Bent, values: Sequence[Bounds]) -> Relaxation:
+    if isinstance(op, Product):
+        return relaxed(op, values)
+    wide = Bounds(values[0].low - WIDTH, values[0].high + WIDTH)
     if isinstance(op, Maximum) or op.kind == "Relu":
         return relax(op, wide)
     with torch.no_grad():
