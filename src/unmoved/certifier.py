@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
-from unmoved.core import Budget, Certificate, Check, Code, Finding, Method, Problem, Reason, UsageError, Verdict
+from unmoved.core import (
+    REAL,
+    Budget,
+    Certificate,
+    Check,
+    Code,
+    Finding,
+    Method,
+    Problem,
+    Reason,
+    Semantics,
+    UsageError,
+    Verdict,
+)
 from unmoved.record import encode
 from unmoved.refine.radius import largest
 from unmoved_check.check import Checker
@@ -24,10 +37,11 @@ def _checker(model: bytes) -> Checker:
     return Checker(model)
 
 
-def refusal(model: bytes) -> str | None:
+def refusal(model: bytes, semantics: Semantics = REAL) -> str | None:
     """Return why the independent checker cannot follow this model, so that no claim about it can pass; else None."""
     try:
-        _ = _checker(model).graph
+        checker = _checker(model)
+        _ = checker.graph if semantics.profile is None else checker.deployed(semantics.profile)
     except Rejection as rejection:
         return str(rejection)
     return None

@@ -4,5 +4,16 @@ from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.interval import interval, interval_low, margin_low
 from unmoved.bounds.linear import LinearBounds, linear
 from unmoved.bounds.query import Query
+from unmoved.bounds.rounding import deployed
 
-__all__ = ["Bounds", "Enclosure", "LinearBounds", "Query", "interval", "interval_low", "linear", "margin_low"]
+__all__ = [
+    "Bounds",
+    "Enclosure",
+    "LinearBounds",
+    "Query",
+    "deployed",
+    "interval",
+    "interval_low",
+    "linear",
+    "margin_low",
+]

@@ -6,6 +6,7 @@ Gowal et al. 2018, "On the effectiveness of interval bound propagation", for the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from unmoved.bounds.domain import Domain, forward
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.query import Query
 from unmoved.bounds.rectified import rectified, swift
+from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.rows import Rows, suffix
 from unmoved.ir.network import Network
 from unmoved.ops.op import Affine, Elementwise, Maximum, Op, Product, primitives
@@ -34,6 +36,8 @@ class IntervalDomain(Domain[Bounds]):
 
     def elementwise(self, op: Elementwise, value: Bounds) -> Bounds:
         """Enclose by the ends when f is monotone, else by ends, kinks and stationary points."""
+        if isinstance(op, Rounding):
+            return op.interval(value)
         if op.kind == "Relu" and value.trained and swift(value.center, value.radius):
             return Bounds.around(*rectified(value.center, value.radius))
         ends = op.apply(value.low), op.apply(value.high)
@@ -80,6 +84,10 @@ def interval_low(
     The rows go back through the last affine operators and are closed with the bounds of the nearest tensors that are
     no affine function of others: at the input, with the enclosure itself.
     """
+    if ops and isinstance(ops[-1], Rounding):
+        inner = replace(network, output=ops[-1].inputs[0])
+        error = ops[-1].error.flatten(1).expand(len(enclosure), -1)[query.owner]
+        return interval_low(ops[:-1], inner, enclosure, bounds, query) - (query.rows.abs() * error).sum(1)
     start = Rows({network.output: query.rows.reshape(-1, *network.shapes[network.output])}, -query.offsets)
     rows = suffix(tuple(primitives(ops)), start)
     total = rows.constant

@@ -19,6 +19,7 @@ from unmoved.bounds.interval import IntervalDomain
 from unmoved.bounds.query import Query
 from unmoved.bounds.relaxation import Bent, Relaxation, relaxed, settled, through, undecided
 from unmoved.bounds.relevance import relevant
+from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.rows import Rows, pull, suffix
 from unmoved.core.budget import Budget
 from unmoved.ir.network import Network
@@ -232,4 +233,5 @@ def linear(
 def _affine_once(ops: Sequence[Op], network: Network) -> set[str]:
     """Return the tensors that are one affine operator away from the input: over a box their intervals are exact."""
     first = {op.output for op in ops if isinstance(op, Affine) and op.inputs == (network.input,)}
+    first |= {op.output for op in ops if isinstance(op, Rounding) and op.inputs[0] in first}
     return first | {network.input}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unmoved.bounds.enclosure import Bounds
+from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.rows import Rows
 from unmoved.bounds.slopes import Face
 from unmoved.ops.op import Elementwise, Maximum, Product
@@ -173,6 +174,9 @@ def relax(op: Elementwise | Maximum, value: Bounds) -> Lines | Choice:
         return choice(op, value)
     if op.kind == "Relu":
         return _relu(value)
+    if isinstance(op, Rounding):
+        error, one = op.error.expand(value.low.shape), torch.ones_like(value.low)
+        return Lines(one, -error, one, error)
     return lines(op, value, *slopes(op, value))
 
 

@@ -8,10 +8,14 @@ from unmoved.core.notes import NoNotes, Notes
 from unmoved.core.problem import Model, Problem
 from unmoved.core.property import Disjunct, LinearProperty, Property, SameClass
 from unmoved.core.rounding import decimal_down, decimal_up, float_down, float_up, rational
+from unmoved.core.semantics import FLOAT32, REAL, TF32, Semantics
 from unmoved.core.threat import Region, Threat
 from unmoved.core.verdict import Code, Guarantee, Reason, Verdict
 
 __all__ = [
+    "FLOAT32",
+    "REAL",
+    "TF32",
     "Budget",
     "Certificate",
     "Check",
@@ -36,6 +40,7 @@ __all__ = [
     "Region",
     "Resumable",
     "SameClass",
+    "Semantics",
     "Threat",
     "UnmovedError",
     "UnsupportedError",

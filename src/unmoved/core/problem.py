@@ -9,6 +9,7 @@ import numpy as np
 
 from unmoved.core.errors import UsageError
 from unmoved.core.property import Property
+from unmoved.core.semantics import REAL, Semantics
 from unmoved.core.threat import AnyFloats, Threat
 
 
@@ -46,6 +47,8 @@ class Model(Protocol):
 class Problem:
     """Does `prop` hold of `model` for every x' in S(x)? x has the model's `input_shape`, float32 or float64.
 
+    `semantics` says of which arithmetic a proof is to speak: of real numbers, or of every deployed execution.
+
     Raises UsageError when x, the threat and the property do not fit the model or one another.
     """
 
@@ -53,6 +56,7 @@ class Problem:
     x: AnyFloats
     threat: Threat
     prop: Property
+    semantics: Semantics = REAL
 
     def __post_init__(self) -> None:
         """Check shape, dtype and finiteness of x at the door, and that threat and property fit the model."""
@@ -71,3 +75,5 @@ class Problem:
         if not isinstance(self.prop, Property):
             raise UsageError("prop", self.prop, "a Property")
         self.prop.disjuncts(self.model.outputs)
+        if not isinstance(self.semantics, Semantics):
+            raise UsageError("semantics", self.semantics, "REAL, FLOAT32 or TF32")

@@ -15,7 +15,19 @@ from typing import Any
 import numpy as np
 
 from unmoved.certifier import certify_all
-from unmoved.core import Budget, Certificate, Method, Problem, Resumable, SameClass, Threat, UsageError, Verdict
+from unmoved.core import (
+    REAL,
+    Budget,
+    Certificate,
+    Method,
+    Problem,
+    Resumable,
+    SameClass,
+    Semantics,
+    Threat,
+    UsageError,
+    Verdict,
+)
 from unmoved.core.threat import AnyFloats
 from unmoved.evaluate.notes import StoreNotes
 from unmoved.ir import Network
@@ -92,6 +104,7 @@ class Job:
     model_name: str = "model"
     seconds: float = field(default=float("inf"))
     note_every: float = 2.0
+    semantics: Semantics = REAL
 
     @property
     def run(self) -> Run:
@@ -110,7 +123,8 @@ class Job:
             function=self.function,
             method=self.method.name,
             settings=self.method.settings()
-            | ({"seconds": str(float(self.seconds))} if self.seconds < float("inf") else {}),
+            | ({"seconds": str(float(self.seconds))} if self.seconds < float("inf") else {})
+            | ({"semantics": str(self.semantics)} if self.semantics.deployed else {}),
             seed=self.seed,
             tool=version("unmoved"),
             unchecked=self.unchecked,
@@ -162,7 +176,9 @@ def _noting(job: Job, run: Run, store: Store, tell: Callable[[int], None]) -> Me
 
 
 def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row]:
-    problems = [Problem(job.network, job.data.x[i], job.threat, SameClass(int(job.data.y[i]))) for i in indices]
+    problems = [
+        Problem(job.network, job.data.x[i], job.threat, SameClass(int(job.data.y[i])), job.semantics) for i in indices
+    ]
     certificates = certify_all(problems, job.method, Budget(job.seconds), seed=job.seed, unchecked=job.unchecked)
     fresh, entries = [], []
     for i, certificate in zip(indices, certificates, strict=True):

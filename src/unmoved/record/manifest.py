@@ -52,7 +52,7 @@ def encode(problem: Problem, finding: Finding, provenance: Mapping[str, str]) ->
         "input": {"tensor": "center"},
         "threat": _threat(problem.threat, tensors),
         "property": _property(problem.prop, problem.model.outputs, tensors),
-        "claim": _claim(finding),
+        "claim": _claim(problem, finding),
         "evidence": _evidence(finding, tensors),
         "provenance": dict(provenance),
     }
@@ -103,15 +103,18 @@ def _property(prop: Property, outputs: int, tensors: Tensors) -> Json:
     raise UsageError("property", prop, "SameClass or LinearProperty")
 
 
-def _claim(finding: Finding) -> Json:
-    semantics = {DualTree: "real", Counts: "sampled", AllVotes: "enumerated", Witness: "real+onnxruntime"}
-    return {
+def _claim(problem: Problem, finding: Finding) -> Json:
+    semantics = {Counts: "sampled", AllVotes: "enumerated", Witness: "real+onnxruntime", DualTree: "real"}
+    claim = {
         "verdict": str(finding.verdict),
         "function": finding.guarantee.of,
         "semantics": semantics[type(finding.evidence)] if finding.evidence is not None else "",
         "guarantee": _guarantee(finding.guarantee),
         "radius": _rational(finding.radius),
     }
+    if isinstance(finding.evidence, DualTree) and problem.semantics.deployed:
+        claim |= {"semantics": problem.semantics.name, "profile": problem.semantics.profile}
+    return claim
 
 
 def _guarantee(guarantee: Guarantee) -> Json:

@@ -14,9 +14,6 @@ from unmoved.core.budget import Budget
 from unmoved.refine.dual import Bound, Choices, Face, Goals, bound
 from unmoved.refine.reduced import Reduced
 
-ROOM = 1e-11
-"""Of the absolute terms of a bound: what the checker's rounding may take, and half as much again."""
-
 FIRST, SECOND = 0.8, 0.98
 """Decay of Adam's moments: few steps are made."""
 
@@ -45,7 +42,7 @@ class Ascent:
             rounded = now.rounded()
             last = step == self.steps or limit.spent
             found = bound(reduced, goals, rounded, face, gradient=not last)
-            low = found.low - ROOM * found.size
+            low = found.low - reduced.room * found.size
             better = low > best[rows]
             where = rows[better]
             best[where] = low[better]

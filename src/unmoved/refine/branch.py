@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import DualTree, Tree
-from unmoved.refine.ascent import ROOM, Ascent
+from unmoved.refine.ascent import Ascent
 from unmoved.refine.domains import Domain, Queue, leaf, restored
 from unmoved.refine.dual import Choices, Face, Goals, bound
 from unmoved.refine.program import solved
@@ -136,7 +136,7 @@ class Search:
             face, choices = Face.of(reduced, goals.signs), answer[0].rounded()
             found = bound(reduced, goals, choices, face, gradient=False)
             self.points = answer[1] if self.points is None else torch.cat([self.points, answer[1]])
-            if float(found.low - ROOM * found.size) > 0:
+            if float(found.low - reduced.room * found.size) > 0:
                 self.growth.leaves[domain.node] = len(self.leaves)
                 self.leaves.append(leaf(goals, choices, 0, domain.units, len(domain.leaf.weights)))
                 return

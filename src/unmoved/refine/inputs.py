@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmoved.bounds import Enclosure, LinearBounds, Query, linear
+from unmoved.bounds import Enclosure, LinearBounds, Query, deployed, interval, linear
 from unmoved.bounds.enclosure import Bounds
 from unmoved.core.certificate import DualTree, Tree
 from unmoved.core.problem import Problem
@@ -57,7 +57,7 @@ class Boxes:
 class InputSearch:
     """One search, depth first in batches: `open` boxes are a stack of batches, so that memory stays small."""
 
-    problem: Problem
+    network: Network
     ops: Sequence[Op]
     region: Enclosure
     batch: int
@@ -80,7 +80,9 @@ class InputSearch:
         assert isinstance(network, Network)
         region = Enclosure.of_regions([problem.threat.region(problem.x[None])], dtype, device)
         disjuncts = problem.prop.disjuncts(network.outputs)
-        search = cls(problem, ops, region, batch, Questions.of([disjuncts], network.outputs))
+        if problem.semantics.deployed:
+            ops, network = deployed(ops, network, interval(ops, network, region.box), problem.semantics)
+        search = cls(network, ops, region, batch, Questions.of([disjuncts], network.outputs))
         nodes = torch.tensor([[search.growth.node() for _ in disjuncts]], dtype=torch.int64, device=device)
         search.open.append(Boxes(region.box.low.flatten(1), region.box.high.flatten(1), nodes))
         return search
@@ -104,8 +106,7 @@ class InputSearch:
         """Bound a batch of boxes, keep what is proved as leaves, and halve the rest."""
         boxes = self._taken()
         self.nodes += len(boxes)
-        network = self.problem.model
-        assert isinstance(network, Network)
+        network = self.network
         count, shape = len(boxes), network.input_shape
         ends = Bounds(*(end.view(count, *shape) for end in (boxes.low, boxes.high)))
         whole = self.region
@@ -165,8 +166,7 @@ class InputSearch:
 
     def _gradient(self, boxes: Boxes, rows: Tensor) -> Tensor:
         """Return the derivatives of one row of the outputs a box at its middle, (n, inputs)."""
-        network = self.problem.model
-        assert isinstance(network, Network)
+        network = self.network
         with torch.enable_grad():
             x = ((boxes.low + boxes.high) / 2).requires_grad_(True)
             y = evaluate(self.ops, network, x.view(-1, *network.input_shape)).flatten(1)

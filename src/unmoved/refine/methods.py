@@ -13,13 +13,14 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from unmoved.bounds import Enclosure, Query, interval, interval_low, linear
+from unmoved.bounds import Enclosure, Query, deployed, interval, interval_low, linear
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding, Witness
 from unmoved.core.errors import UnsupportedError, UsageError
 from unmoved.core.method import Method
 from unmoved.core.problem import Problem
 from unmoved.core.property import SameClass
+from unmoved.core.semantics import Semantics
 from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
 from unmoved.loaders.runtime import Runtime
@@ -121,10 +122,11 @@ class BoundMethod(Method):
         return max(1, min(256, self.memory // (8 * COPIES * elements)))
 
     def _batches(self, network: Network, problems: Sequence[Problem], chosen: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the chosen problems' numbers in batches whose regions have one norm."""
-        kinds: dict[str | None, list[int]] = {}
+        """Yield the chosen problems' numbers in batches whose regions have one norm, and their claims one semantics."""
+        kinds: dict[tuple[str | None, Semantics], list[int]] = {}
         for i in chosen:
-            kinds.setdefault(problems[i].threat.region(problems[i].x[None]).norm, []).append(i)
+            norm = problems[i].threat.region(problems[i].x[None]).norm
+            kinds.setdefault((norm, problems[i].semantics), []).append(i)
         size = self._batch(network)
         for numbers in kinds.values():
             yield from (numbers[k : k + size] for k in range(0, len(numbers), size))
@@ -136,6 +138,8 @@ class BoundMethod(Method):
         questions = Questions.of([p.prop.disjuncts(network.outputs) for p, _ in batch], network.outputs)
         with torch.no_grad():
             enclosure = Enclosure.of_regions(regions, PRECISIONS[self.precision], self.device)
+            if batch[0][0].semantics.deployed:
+                ops, network = deployed(ops, network, interval(ops, network, enclosure.box), batch[0][0].semantics)
             low = self.low(ops, network, enclosure, questions.query(enclosure.center), budget)
         findings = []
         for answer, (problem, finding) in zip(questions.answers(low, self.name), batch, strict=True):

@@ -6,7 +6,7 @@ A proof at one size holds at every smaller one, and a witness breaks every size 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from unmoved.core.budget import Budget
@@ -76,7 +76,7 @@ class _Bracket:
         if size == self.count:
             return self.problem
         eps = self.threat.eps * Fraction(size, self.count)
-        return Problem(self.problem.model, self.problem.x, type(self.threat)(eps, self.threat.clip), self.problem.prop)
+        return replace(self.problem, threat=type(self.threat)(eps, self.threat.clip))
 
     def ask(self, size: int, method: Method, budget: Budget) -> None:
         """Move one end of the bracket to `size`, or the upper one to where a witness lies."""

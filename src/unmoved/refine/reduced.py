@@ -25,6 +25,10 @@ BLOCK = 2**26
 """Bytes of the rows of one tensor that are taken back together."""
 
 
+ROOM = 1e-11
+"""Room for the checker's own rounding; what is deployed needs more (`root.Root`)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Functions:
     """K affine functions units @ h + inputs @ x + offset: (K, units), (K, inputs), (K,)."""
@@ -73,6 +77,8 @@ class Reduced:
     lines: Lines
     free: Tensor
     enclosure: Enclosure
+    room: float = ROOM
+    """Of the absolute terms of a bound: what the checker will subtract, and half as much again."""
 
     def __len__(self) -> int:
         return len(self.free)

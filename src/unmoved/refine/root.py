@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unmoved.bounds import Enclosure, linear
+from unmoved.bounds import Enclosure, Query, deployed, linear
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import DualTree, Tree
 from unmoved.core.problem import Problem
@@ -19,8 +19,8 @@ from unmoved.core.property import Disjunct
 from unmoved.ir.network import Network
 from unmoved.ops.op import Op, Product, primitives
 from unmoved.refine.ascent import Ascent
-from unmoved.refine.dual import Choices, Goals
-from unmoved.refine.reduced import Functions, Reduced, Reducer
+from unmoved.refine.dual import Choices, Face, Goals, bound
+from unmoved.refine.reduced import ROOM, Functions, Reduced, Reducer
 from unmoved.refine.tighten import HiddenRows, Tightening, hidden_choices
 
 Payload = dict[str, npt.NDArray[np.generic]]
@@ -53,7 +53,10 @@ class Root:
         known = linear(ops, network, enclosure, budget=budget, tighten=tightening)
         reducer = tightening.reducer or Reducer(known, 0)
         goals = _goals(reducer, problem.prop.disjuncts(network.outputs))
-        return cls(problem, reducer.reduced(), goals, tightening.rows, {n: prod(s) for n, s in known.shapes.items()})
+        reduced = reducer.reduced()
+        if problem.semantics.deployed:
+            reduced = replace(reduced, room=_room(ops, problem, enclosure, reduced, goals))
+        return cls(problem, reduced, goals, tightening.rows, {n: prod(s) for n, s in known.shapes.items()})
 
     def proof(self, trees: tuple[Tree, ...], leaves: Sequence[Leaf]) -> DualTree:
         """Return the evidence; leaf k of the trees is leaves[k]."""
@@ -109,6 +112,26 @@ def _goals(reducer: Reducer, disjuncts: Sequence[Disjunct]) -> Goals:
     real = torch.arange(most, device=like.device) < counts[:, None]
     which = torch.arange(len(disjuncts), device=like.device)
     return Goals(functions, real, which, like.new_zeros(len(disjuncts), reducer.count))
+
+
+def _room(ops: Sequence[Op], problem: Problem, enclosure: Enclosure, reduced: Reduced, goals: Goals) -> float:
+    """Return how much of a bound's absolute terms a proof must leave for the rounding of what is deployed.
+
+    One and a half times the largest share that linear bounds lose, of any disjunct, when they count it.
+    """
+    network = problem.model
+    assert isinstance(network, Network)
+    if not len(goals):
+        return ROOM
+    first = Choices.first(reduced, goals)
+    size = bound(reduced, goals, first, Face.of(reduced, goals.signs), gradient=False).size
+    disjuncts = problem.prop.disjuncts(network.outputs)
+    rows = torch.as_tensor(np.stack([d.rows.mean(0) for d in disjuncts])).to(size)
+    query = Query(torch.zeros(len(rows), dtype=torch.int64, device=size.device), rows, torch.zeros_like(rows[:, 0]))
+    known = linear(ops, network, enclosure)
+    rounded = linear(*deployed(ops, network, known.bounds, problem.semantics), enclosure)
+    share = (known.low(query) - rounded.low(query)) / size.clamp(min=torch.finfo(size.dtype).tiny)
+    return max(ROOM, 1.5 * float(share.nan_to_num(0.0).max()))
 
 
 def _stacked(parts: Sequence[Functions], name: str, most: int, like: Tensor) -> Tensor:
