@@ -73,7 +73,7 @@ def deployed(
             lost = roundings * semantics.unit
             factor = (1 + lost / (1 - lost)) * (1 + semantics.operand) ** (2 * products) - 1
             shape = tuple(size[name].shape[1:])
-            made.append(Rounding(read[name], "Rounding", (name,), read[name], shape, factor * size[name]))
+            made.append(Rounding(read[name], "Rounding", (name,), read[name], factor * size[name], shape=shape))
         return read[name]
 
     for op in primitives(ops):
@@ -86,7 +86,7 @@ def deployed(
         else:
             made.append(replace(op, inputs=tuple(rounded(name) for name in op.inputs)))
     output = rounded(network.output)
-    shapes = {**network.shapes, **{new: network.shapes[old] for old, new in read.items()}}
+    shapes = {**network.shapes, **{new: tuple(size[old].shape[1:]) for old, new in read.items()}}
     return tuple(made), replace(network, shapes=shapes, output=output)
 
 
