@@ -1,7 +1,7 @@
 """Group-sequential decisions: what the counts of one look add to what is proved, and whether to go on.
 
 Success costs the alpha of the looks (`looks`), which is spent beforehand whether they are used or not. Stopping
-without success (futility) can make no wrong claim, hence costs no alpha and needs no proof: here it is a guess, 2.5
+without success (futility) can make no wrong claim, hence costs no alpha and needs no proof: here it is a guess, 2.25
 standard errors wide, of the best that the last look could find. The price of a wrong guess is a missed certificate.
 """
 
@@ -15,7 +15,7 @@ from fractions import Fraction
 from unmoved.smooth.statistics.bounds import Bounds, bound_named
 from unmoved.smooth.statistics.plan import Plan
 
-WIDTH = 2.5
+WIDTH = 2.25
 """Standard errors beyond the observed shares that the last look is taken to be able to show."""
 
 MOST_SAMPLES = 10**10
