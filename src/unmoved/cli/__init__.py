@@ -1,6 +1,6 @@
-"""The command line: `unmoved certify | attack | check | report | doctor | demo | verify | supports | bench`."""
+"""The command line: `unmoved certify | attack | check | report | evaluate | compare | verify | ...`."""
 
-from unmoved.cli import solver
+from unmoved.cli import solver, study
 from unmoved.cli.app import main
 
-__all__ = ["main", "solver"]
+__all__ = ["main", "solver", "study"]

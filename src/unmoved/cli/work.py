@@ -77,7 +77,7 @@ class Request:
     @property
     def asked(self) -> Threat:
         """The threat."""
-        return parse(self.threat, _clip(self.clip))
+        return parse(self.threat, clip_ends(self.clip))
 
     @property
     def sampling(self) -> Sampling:
@@ -244,7 +244,8 @@ def _show(job: Job, answers: list[Row], request: Request) -> None:
     console.line(f"kept in {request.out}; next: unmoved check {where}, unmoved report {where}", style="dim")
 
 
-def _clip(text: str | None) -> tuple[str, str] | None:
+def clip_ends(text: str | None) -> tuple[str, str] | None:
+    """Return the ends of a range as typed, `0,1`; None for no range; UsageError unless there are two."""
     if text is None:
         return None
     ends = [part.strip() for part in text.split(",")]

@@ -27,10 +27,7 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> tuple[Inp
     say, tells so. Raises UsageError for a missing file, a missing name, and data that no model could take; LoadError
     for a file that is not an npz. Pickled objects are never read.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError("data", str(file), "an existing .npz file")
-    arrays = _arrays(file, (x, y))
+    arrays = _arrays(_file(path, "data"), (x, y))
     inputs, remark = _inputs(arrays[x], x)
     labels = _labels(arrays[y], y)
     if len(inputs) != len(labels):
@@ -38,7 +35,22 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> tuple[Inp
     return inputs, labels, remark
 
 
-def _arrays(file: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+def load_inputs(path: str | PathLike[str], x: str = "x", argument: str = "data") -> tuple[Inputs, str]:
+    """Return the inputs of a file alone, as `load_npz` does, with its remark: of these nobody asks for labels.
+
+    `argument` is what a mistake in the path is called.
+    """
+    return _inputs(_arrays(_file(path, argument), (x,), argument)[x], x)
+
+
+def _file(path: str | PathLike[str], argument: str) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise UsageError(argument, str(file), "an existing .npz file")
+    return file
+
+
+def _arrays(file: Path, names: tuple[str, ...], argument: str = "data") -> dict[str, npt.NDArray[Any]]:
     try:
         opened = np.load(file, allow_pickle=False)
     except _BROKEN as error:
@@ -50,7 +62,9 @@ def _arrays(file: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     with opened:
         for name in names:
             if name not in opened.files:
-                raise UsageError("data", name, f"one of the arrays in {file.name}: {', '.join(opened.files) or 'none'}")
+                raise UsageError(
+                    argument, name, f"one of the arrays in {file.name}: {', '.join(opened.files) or 'none'}"
+                )
         try:
             return {name: opened[name] for name in names}
         except _BROKEN as error:

@@ -130,7 +130,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
 
 def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -> list[Panel]:
     if not view.certify:
-        return [_panel(figures.fates(found), f"{key}-fates", "What became of every input", _fates_caption(found))]
+        return [panel(figures.fates(found), f"{key}-fates", "What became of every input", _fates_caption(found))]
     made = []
     clean = found[0].summary.clean
     if view.norm is not None:
@@ -140,9 +140,9 @@ def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -
             caption = "Points with 95 % intervals. The runs are about different inputs, so no line joins them."
         elif view.attacks:
             caption += " Dashed: what attacks left standing. The truth lies between the two lines."
-        made.append(_panel(plot, f"{key}-curve", "Certified accuracy against the size of the change", caption))
+        made.append(panel(plot, f"{key}-curve", "Certified accuracy against the size of the change", caption))
     title = "What became of every input, by size"
-    made.append(_panel(figures.fates(found), f"{key}-fates", title, _fates_caption(found)))
+    made.append(panel(figures.fates(found), f"{key}-fates", title, _fates_caption(found)))
     if view.norm is not None:
         made.append(_per_input(view, breaks, key))
         made.append(_risk(view, key))
@@ -150,12 +150,13 @@ def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -
         plot = figures.probabilities(view.certify[0].rows)
         mean = decimal_down(average_radius(view.certify[0].rows), 3)
         made.append(
-            _panel(plot, f"{key}-votes", "How sure the votes are", f"Average certified radius {mean}. {ACR_CAVEAT}")
+            panel(plot, f"{key}-votes", "How sure the votes are", f"Average certified radius {mean}. {ACR_CAVEAT}")
         )
     return made
 
 
-def _panel(plot: Plot, key: str, title: str, caption: str) -> Panel:
+def panel(plot: Plot, key: str, title: str, caption: str) -> Panel:
+    """Return a plot as a figure of the page; `key` is unique on the page."""
     names = tuple((VARIABLES[colour], name) for name, colour in plot.key)
     return Panel(title, names, plot.svg(key), caption)
 
@@ -180,7 +181,7 @@ def _per_input(view: View, breaks: dict[int, Break], key: str) -> Panel:
     caption = "No break may lie inside the blue. Where a break lies far above it, one of the two can be improved."
     if not view.attacks:
         caption = "How far each input is certified. No attack was run on this question."
-    return _panel(plot, f"{key}-inputs", "Certificate against attack, input by input", caption)
+    return panel(plot, f"{key}-inputs", "Certificate against attack, input by input", caption)
 
 
 def _risk(view: View, key: str) -> Panel:
@@ -195,4 +196,4 @@ def _risk(view: View, key: str) -> Panel:
     )
     if any(p.maybe for p in points):
         caption += " How far wrong answers hold was not asked; at most, all of them are given."
-    return _panel(plot, f"{key}-risk", "Risk against coverage, with abstention", caption)
+    return panel(plot, f"{key}-risk", "Risk against coverage, with abstention", caption)

@@ -47,11 +47,11 @@ def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot
     end = last * 1.06
     whole = same_inputs(view)
     plot = Plot(f"Certified accuracy against the size of the change, in {view.norm}")
-    lower = _falling([(float(p.radius), float(p.share.value)) for p in points], end)
+    lower = falling([(float(p.radius), float(p.share.value)) for p in points], end)
     if whole:
         plot.axes.plot(*zip(*lower, strict=True), color=CERTIFIED, zorder=3)
     if bounds and whole:
-        above = _standing(upper, end)
+        above = standing(upper, end)
         plot.axes.plot(*zip(*above, strict=True), color=ATTACKED, zorder=3, linestyle=(0, (4, 1.5)))
         _band(plot, lower, above)
     for line in certified:
@@ -178,7 +178,7 @@ def probabilities(rows: Sequence[Row]) -> Plot:
     return plot
 
 
-def _falling(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+def falling(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
     """Return the corners of a line that holds each point's height to its left, and is 0 beyond the last."""
     corners = [points[0]]
     for (x0, _), (x1, y1) in pairwise(points):
@@ -186,7 +186,7 @@ def _falling(points: Sequence[tuple[float, float]], end: float) -> list[tuple[fl
     return [*corners, (points[-1][0], 0.0), (end, 0.0)]
 
 
-def _standing(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+def standing(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
     """Return the corners of a line that holds each point's height to its right, never rising."""
     corners, height = [points[0]], points[0][1]
     for x, y in points[1:]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from unmoved.core import UsageError, rational
 from unmoved.evaluate import Agreement, Checks, read_results, views
+from unmoved.evaluate.comparison.evaluation import asides
 from unmoved.report import audit, words
 from unmoved.report.chapter import Chapter, chapter
 from unmoved.report.inputs import MOST_INPUTS
@@ -45,7 +46,8 @@ def write_report(
     """Write what the store holds as one self-contained HTML file and return its path.
 
     `eps` is the size that the first sentences speak of (default: the largest at which at least half is certified).
-    `only` limits the report to runs with these ids. Raises UsageError when there is nothing to report, or `path` cannot
+    `only` limits the report to runs with these ids; without it, runs about corrupted or foreign inputs have no chapter
+    (`unmoved compare` shows them). Raises UsageError when there is nothing to report, or `path` cannot
     be written; IntegrityError when stored bytes were changed.
     """
     target = Path(path)
@@ -60,15 +62,16 @@ def write_report(
 
 def render(store: Store, *, title: str | None = None, eps: object = None, only: Collection[str] | None = None) -> str:
     """Return the report as HTML text; see `write_report`."""
-    results = read_results(store, only=only)
+    aside = asides(store) if only is None else set()
+    results = [each for each in read_results(store, only=only) if each.run.id not in aside]
     if not results:
         raise UsageError("store", getattr(store, "path", "store"), "a store with at least one answered input")
     size = None if eps is None else rational(eps, "eps")
     every = views(results)
     chapters = [chapter(store, view, every, key=f"v{k}", eps=size) for k, view in enumerate(every)]
-    environment = _environment()
-    script, _, _ = environment.loader.get_source(environment, "report.js") if environment.loader else ("", None, None)
-    return environment.get_template("report.html").render(
+    made = environment()
+    script, _, _ = made.loader.get_source(made, "report.js") if made.loader else ("", None, None)
+    return made.get_template("report.html").render(
         title=words.plain(title or TITLE),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         chapters=chapters,
@@ -87,16 +90,17 @@ def render(store: Store, *, title: str | None = None, eps: object = None, only: 
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return the templates of this room: everything is escaped, nothing undefined is passed over."""
+    made = Environment(
         loader=PackageLoader("unmoved.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["words"] = words
-    return environment
+    made.globals["words"] = words
+    return made
 
 
 def _models(chapters: Sequence[Chapter]) -> list[dict[str, Any]]:

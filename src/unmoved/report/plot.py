@@ -27,6 +27,11 @@ VARIABLES = {
     ABSTAINED: "--abstained",
     FAINT: "--faint",
 }
+SERIES = tuple(f"#1100{21 + k}" for k in range(6))
+"""Colours of things that stand side by side; more than six begin again, with another dash."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+VARIABLES |= {colour: f"--s{k + 1}" for k, colour in enumerate(SERIES)}
 """Stand-ins that no figure uses otherwise, and the style sheet's variables that take their place."""
 
 STYLE: dict[Any, Any] = {

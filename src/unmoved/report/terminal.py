@@ -11,9 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from unmoved.evaluate import Results, Share, View, agreement, checks, views
+from unmoved.evaluate.comparison.board import Section
+from unmoved.evaluate.comparison.measures import Measures
 from unmoved.report import words
+from unmoved.report.leaderboard import names
 from unmoved.report.tables import Line, lines
 
+BOARD = ("defence", "clean", "certified", "95 %", "attacked", "radius", "AURC", "s/input")
 COLUMNS = ("change", "clean", "certified", "95 %", "attacked", "unknown", "checked", "time")
 
 
@@ -40,6 +44,30 @@ def _table(view: View) -> Table:
         cells = [Text(cell) for cell in _cells(line)]
         cells[2].stylize("bold")
         table.add_row(*cells)
+    table.add_row()
+    return table
+
+
+def board_table(section: Section, found: Sequence[Measures]) -> Table:
+    """Return a section of a comparison, 80 columns wide: a line a defence, at the size by which they are ranked."""
+    change = f"{words.norm(section.norm)} ≤ {words.exact(section.main)}"
+    kept = "; only inputs that all have" if section.restricted else ""
+    title = Text(f"{change}; {section.common} inputs{kept}")
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in BOARD:
+        table.add_column(name, justify="left" if name == "defence" else "right", no_wrap=name != "defence")
+    for name, each in zip(names([m.defence for m in found]), found, strict=True):
+        at = each.at(section.main)
+        table.add_row(
+            Text(name),
+            words.percent_down(each.clean.value),
+            Text(words.percent_down(at.certified.value), style="bold"),
+            words.interval(at.certified).replace(" to ", "-"),
+            "" if at.standing is None else words.percent_up(at.standing.value),
+            words.figure(each.average_radius),
+            words.figure(each.aurc, up=True),
+            words.seconds(each.seconds),
+        )
     table.add_row()
     return table
 

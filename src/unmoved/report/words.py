@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from unmoved.core import Code, decimal_down, decimal_up
 from unmoved.evaluate import Share
+from unmoved.evaluate.comparison.estimate import Estimate
 from unmoved.record import Run
 
 LONGEST_NAME = 120
@@ -72,6 +73,20 @@ def percent_up(value: Fraction | float) -> str:
 def interval(share: Share) -> str:
     """Write the 95 % interval of a share, both ends rounded outward."""
     return f"{decimal_down(Fraction(share.low) * 100, 1)} to {percent_up(share.high)}"
+
+
+def figure(found: Estimate | None, *, up: bool = False, digits: int = 3) -> str:
+    """Write an estimate, rounded down (`up`: rounded up, for what is better small)."""
+    if found is None:
+        return "–"
+    return decimal_up(found.value, digits) if up else decimal_down(found.value, digits)
+
+
+def span(found: Estimate | None, digits: int = 3) -> str:
+    """Write an estimate's interval, both ends rounded outward."""
+    if found is None:
+        return ""
+    return f"{decimal_down(found.low, digits)} to {decimal_up(found.high, digits)}"
 
 
 def count(number: int) -> str:
