@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from unmoved.bounds.enclosure import Enclosure
 from unmoved.bounds.relaxation import Choice, Lines, Planes, Relaxation
 from unmoved.bounds.rows import Rows
 from unmoved.ops.op import Affine, Op, Product
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SPEED, PASSES = 3, 20
 """A number of a matrix product costs a third of one of a convolution; a dense step passes 20 times over its tensors."""
@@ -62,6 +65,9 @@ class Matrices:
             self.made[key] = None
             if entries is not None:
                 outputs, inputs, values = (e.detach().cpu().numpy() for e in entries)
+                # a quarter of a second of imports, which nets without convolutions do without
+                from scipy.sparse import coo_array
+
                 shape = (self.size(op.output), self.size(op.inputs[index]))
                 self.made[key] = coo_array((values, (outputs, inputs)), shape).tocsr()
         return self.made[key]

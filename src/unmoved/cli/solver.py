@@ -77,8 +77,11 @@ def verify(
 
     unsat only with certificates that the independent checker accepted, sat only with a witness that it accepted.
     """
-    from unmoved.answer import Terms
-    from unmoved.cli.verify import Order, method_named, verify_command
+    from unmoved.cli.start import quick_imports
+
+    with quick_imports():
+        from unmoved.answer import Terms
+        from unmoved.cli.verify import Order, method_named, verify_command
 
     if len(network) != 1:
         raise UsageError("network", network, "--network once: queries about one network are answered")

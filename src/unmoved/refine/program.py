@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from unmoved.refine.dual import Choices, Goals
@@ -30,6 +29,9 @@ def solved(reduced: Reduced, goals: Goals, row: int) -> tuple[Choices, Tensor] |
 
     None where the solver gives up.
     """
+    # half a second of imports, which most proofs do without
+    from scipy.optimize import linprog
+
     between, inputs, offset = (_array(getattr(reduced.functions, n)) for n in ("units", "inputs", "offset"))
     units, width = inputs.shape
     real = _array(goals.real[goals.which[row]]).astype(bool)
