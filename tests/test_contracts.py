@@ -8,7 +8,7 @@ import torch
 
 from unmoved.attack import FGSM, Pgd, PgdMethod
 from unmoved.core import Code, Finding, Method, Reason, Verdict
-from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod
+from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod, ZonotopeMethod
 from unmoved.smooth import Gaussian
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.testing import MethodContract, affine_problems
@@ -20,6 +20,20 @@ torch.set_num_threads(1)
 class TestInterval(MethodContract):
     def method(self):
         return IntervalMethod()
+
+
+class TestZonotope(MethodContract):
+    def method(self):
+        return ZonotopeMethod()
+
+
+class TestZonotopeInLittleMemory(MethodContract):
+    """With hardly any symbols: reduced to boxes."""
+
+    singles = 2
+
+    def method(self):
+        return ZonotopeMethod(memory=2000)
 
 
 class TestLinear(MethodContract):

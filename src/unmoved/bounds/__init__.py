@@ -5,15 +5,18 @@ from unmoved.bounds.interval import interval, interval_low, margin_low
 from unmoved.bounds.linear import LinearBounds, linear
 from unmoved.bounds.query import Query
 from unmoved.bounds.rounding import deployed
+from unmoved.bounds.zonotope import ZonotopeBounds, zonotope
 
 __all__ = [
     "Bounds",
     "Enclosure",
     "LinearBounds",
     "Query",
+    "ZonotopeBounds",
     "deployed",
     "interval",
     "interval_low",
     "linear",
     "margin_low",
+    "zonotope",
 ]

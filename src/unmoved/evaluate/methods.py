@@ -11,7 +11,7 @@ from typing import cast
 from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
-from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod
+from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod, ZonotopeMethod
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.certain import EnumerationMethod
@@ -23,6 +23,7 @@ from unmoved.threats import L1, L2, Changes, Patch
 METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
     "interval": IntervalMethod,
+    "zonotope": ZonotopeMethod,
     "linear": LinearMethod,
     "optimised": OptimisedMethod,
     "branch": BranchMethod,

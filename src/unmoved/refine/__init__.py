@@ -6,5 +6,15 @@ from unmoved.refine.cascade import Cascade
 from unmoved.refine.complete import BranchMethod
 from unmoved.refine.methods import IntervalMethod, LinearMethod
 from unmoved.refine.optimise import OptimisedMethod
+from unmoved.refine.zonotope import ZonotopeMethod
 
-__all__ = ["Ascent", "BranchMethod", "Cascade", "IntervalMethod", "LinearMethod", "OptimisedMethod", "Settings"]
+__all__ = [
+    "Ascent",
+    "BranchMethod",
+    "Cascade",
+    "IntervalMethod",
+    "LinearMethod",
+    "OptimisedMethod",
+    "Settings",
+    "ZonotopeMethod",
+]

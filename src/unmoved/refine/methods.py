@@ -11,9 +11,8 @@ from math import prod
 import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor
 
-from unmoved.bounds import Enclosure, Query, deployed, interval, interval_low, linear
+from unmoved.bounds import Enclosure, deployed, interval, interval_low, linear
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding, Witness
 from unmoved.core.errors import UnsupportedError, UsageError
@@ -25,7 +24,7 @@ from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
 from unmoved.loaders.runtime import Runtime
 from unmoved.ops import Op, bind, evaluate
-from unmoved.refine.questions import Questions
+from unmoved.refine.questions import Answer, Questions
 
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 COPIES = 10
@@ -61,8 +60,14 @@ class BoundMethod(Method):
         """What a user can try when the bound was too weak."""
 
     @abstractmethod
-    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
-        """Return lower bounds (R,) of the query's rows."""
+    def answers(
+        self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
+    ) -> list[Answer]:
+        """Return what the bounds say of every problem; a margin above 0 without evidence is what nobody can check."""
+
+    @abstractmethod
+    def floats(self, network: Network) -> int:
+        """Return how many numbers a pass keeps for one input, about."""
 
     def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
         """Return one finding a problem, in order; the seed plays no part."""
@@ -118,8 +123,7 @@ class BoundMethod(Method):
         return [replace(finding, seconds=seconds) for finding in findings]
 
     def _batch(self, network: Network) -> int:
-        elements = sum(prod(shape) for shape in network.shapes.values())
-        return max(1, min(256, self.memory // (8 * COPIES * elements)))
+        return max(1, min(256, self.memory // (8 * self.floats(network))))
 
     def _batches(self, network: Network, problems: Sequence[Problem], chosen: Sequence[int]) -> Iterator[list[int]]:
         """Yield the chosen problems' numbers in batches whose regions have one norm, and their claims one semantics."""
@@ -140,9 +144,9 @@ class BoundMethod(Method):
             enclosure = Enclosure.of_regions(regions, PRECISIONS[self.precision], self.device)
             if batch[0][0].semantics.deployed:
                 ops, network = deployed(ops, network, interval(ops, network, enclosure.box), batch[0][0].semantics)
-            low = self.low(ops, network, enclosure, questions.query(enclosure.center), budget)
+            answers = self.answers(ops, network, enclosure, questions, budget)
         findings = []
-        for answer, (problem, finding) in zip(questions.answers(low, self.name), batch, strict=True):
+        for answer, (problem, finding) in zip(answers, batch, strict=True):
             margin = answer.margin if np.isfinite(answer.margin) else None
             if answer.evidence is not None:
                 proved = replace(finding, verdict=Verdict.CERTIFIED, evidence=answer.evidence)
@@ -152,10 +156,18 @@ class BoundMethod(Method):
         return findings
 
     def _reason(self, margin: float, budget: Budget) -> Reason:
+        if margin > 0:
+            detail = f"{self.name} bounds reach a margin of {margin:.4g}, but not in a form that a checker could replay"
+            return Reason(Code.UNCHECKED, detail, self.remedy)
         detail = f"{self.name} bounds reach a margin of {margin:.4g}, and a proof needs one above 0"
         if budget.spent:
             return Reason(Code.TIMEOUT, detail, "allow more seconds")
         return Reason(Code.UNPROVED, detail, self.remedy)
+
+
+def elements(network: Network) -> int:
+    """Return how many numbers all tensors of one input hold together."""
+    return sum(prod(shape) for shape in network.shapes.values())
 
 
 @dataclass(frozen=True)
@@ -172,13 +184,19 @@ class IntervalMethod(BoundMethod):
         """A tighter method."""
         return "try --method linear, or a model trained for certification"
 
-    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
-        """Return interval bounds of the rows over the box hull: what the checker replays, also where a ball is known.
+    def floats(self, network: Network) -> int:
+        """Return those of bounds, lines and temporaries of all tensors."""
+        return COPIES * elements(network)
+
+    def answers(
+        self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
+    ) -> list[Answer]:
+        """Answer by interval bounds over the box hull: what the checker replays, also where a ball is known.
 
         (A claim that only the ball supports would be rejected, and the cascade would not go on to the method that can.)
         """
-        hull = Enclosure.of_box(enclosure.box.low, enclosure.box.high)
-        return interval_low(ops, network, hull, interval(ops, network, hull.box), query)
+        hull, query = Enclosure.of_box(enclosure.box.low, enclosure.box.high), questions.query(enclosure.center)
+        return questions.answers(interval_low(ops, network, hull, interval(ops, network, hull.box), query), "interval")
 
 
 @dataclass(frozen=True)
@@ -197,6 +215,13 @@ class LinearMethod(BoundMethod):
             "try a smaller threat, or a model trained for certification; --method smoothing certifies another function"
         )
 
-    def low(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, query: Query, budget: Budget) -> Tensor:
-        """Return backward bounds of the rows; once the budget is spent, intermediate bounds are refined no more."""
-        return linear(ops, network, enclosure, budget=budget).low(query)
+    def floats(self, network: Network) -> int:
+        """Return those of bounds, lines and temporaries of all tensors."""
+        return COPIES * elements(network)
+
+    def answers(
+        self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
+    ) -> list[Answer]:
+        """Answer by backward bounds; once the budget is spent, intermediate bounds are refined no more."""
+        known = linear(ops, network, enclosure, budget=budget)
+        return questions.answers(known.low(questions.query(enclosure.center)), "linear")
