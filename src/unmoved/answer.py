@@ -12,7 +12,19 @@ import numpy.typing as npt
 
 from unmoved.attack import FGSM, Pgd, PgdMethod
 from unmoved.certifier import examine, refusal
-from unmoved.core import Budget, Certificate, Code, Finding, LoadError, Method, Problem, Verdict
+from unmoved.core import (
+    FLOAT32,
+    REAL,
+    Budget,
+    Certificate,
+    Code,
+    Finding,
+    LoadError,
+    Method,
+    Problem,
+    Semantics,
+    Verdict,
+)
 from unmoved.core.certificate import Witness
 from unmoved.ir import Network
 from unmoved.loaders.query import Case, Query
@@ -55,14 +67,16 @@ class Terms:
     """How to answer. `method` makes the proofs; None: all that there are, cheap to dear.
 
     `unchecked` lets claims through whose only fault is an operator that the checker does not know. `real` takes
-    declared element types as real numbers, as VNN-LIB asks a user to consent to; without it no proof, which is about
-    real arithmetic, answers a query about float32.
+    declared element types as real numbers, as VNN-LIB asks a user to consent to. Without it a query that declares
+    float32 is answered by proofs about every float32 execution, and by no others. `semantics`: what proofs are about,
+    where the query's types do not say.
     """
 
     method: Method | None = None
     seed: int = 0
     unchecked: bool = False
     real: bool = False
+    semantics: Semantics = REAL
 
 
 def answer(query: Query, network: Network, budget: Budget | None = None, terms: Terms | None = None) -> Answer:
@@ -80,7 +94,19 @@ def answer(query: Query, network: Network, budget: Budget | None = None, terms: 
     blind = refusal(network.source)
     if blind is not None and not terms.unchecked:
         return Answer(Word.UNKNOWN, f"the checker cannot follow the model ({blind}), so no answer could be checked")
-    return _Search(query, network, cases, budget, terms).run()
+    return _Search(query, network, cases, budget, terms, _semantics(query, network, terms)).run()
+
+
+def _semantics(query: Query, network: Network, terms: Terms) -> Semantics:
+    """Return what the proofs are to be about: float32 where the query says so and the checker can follow."""
+    if _types(query) != {"float32"} or terms.real or terms.semantics.deployed:
+        return terms.semantics
+    return FLOAT32 if refusal(network.source, FLOAT32) is None else REAL
+
+
+def _types(query: Query) -> set[str]:
+    """Return the element types that a query declares, but `real`."""
+    return {declared.type for declared in (query.input, *query.outputs)} - {"real"}
 
 
 def _same_kinds(query: Query, network: Network) -> None:
@@ -111,6 +137,7 @@ class _Search:
     cases: Sequence[Case]
     budget: Budget
     terms: Terms
+    semantics: Semantics
     proofs: dict[int, Certificate] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
 
@@ -138,13 +165,12 @@ class _Search:
     def _unsat(self) -> Answer:
         proofs = tuple(self.proofs[i] for i in range(len(self.cases)))
         unchecked = any(proof.unchecked for proof in proofs)
-        types = {declared.type for declared in (self.query.input, *self.query.outputs)} - {"real"}
-        if types and not self.terms.real:
+        types = _types(self.query)
+        if types and not self.terms.real and not (types == {"float32"} and self.semantics.deployed):
             why = f"proved in real arithmetic, which is no proof for the declared {', '.join(sorted(types))}"
             return Answer(Word.UNKNOWN, f"{why}: declare the variables as real, or allow it with --real", proofs)
-        return Answer(
-            Word.UNSAT, f"every case has an accepted certificate ({len(proofs)})", proofs, None, None, unchecked
-        )
+        why = f"every case has an accepted certificate ({len(proofs)}, {self.semantics})"
+        return Answer(Word.UNSAT, why, proofs, None, None, unchecked)
 
 
 @dataclass(frozen=True)
@@ -176,7 +202,7 @@ class _Stage:
         if self.attack:
             assert case.inner_box is not None
             return Problem(self.search.network, case.start, case.inner_box, case.inner_prop)
-        return Problem(self.search.network, case.start, case.box, case.prop)
+        return Problem(self.search.network, case.start, case.box, case.prop, self.search.semantics)
 
     def _take(self, i: int, problem: Problem, finding: Finding) -> Answer | None:
         """Have a finding checked; a witness is checked on the inner problem, whatever problem it was found on."""

@@ -34,6 +34,7 @@ from unmoved.cli.options import (
     Samples,
     Seconds,
     Seed,
+    SemanticsOpt,
     Sigma,
     StoreOpt,
     ThreatOpt,
@@ -81,6 +82,7 @@ def certify(
     band: Band = None,
     flip: Flip = None,
     grid: Grid = 255,
+    semantics: SemanticsOpt = None,
     limit: Limit = None,
     require: Annotated[
         str | None, typer.Option(help='Exit with 1 unless this holds, such as "certified>=0.8".', rich_help_panel=KEPT)
@@ -127,6 +129,7 @@ def certify(
         store,
         out,
         Choice(mode, cohen, label_known, family, noise, keep, band, flip),
+        semantics,
     )
     raise typer.Exit(
         certify_command(request, method=method, require=require, unchecked=unchecked, tsv=tsv, as_json=as_json)

@@ -23,13 +23,14 @@ def _opsets() -> list[str]:
 def capability(name: str) -> list[str]:
     """Return the lines of one capability; UsageError for a name that the standard does not have.
 
-    Proofs are about real arithmetic, so `real` is the one element type; what has no certificate is not listed.
+    `float32` is an element type because proofs can be about every float32 execution; what has no certificate is not
+    listed.
     """
     match name:
         case "onnx-opset-versions":
             return _opsets()
         case "onnx-element-types":
-            return ["real"]
+            return ["real", "float32"]
         case "onnx-operators":
             return _operators()
         case "vnnlib-versions":

@@ -58,6 +58,13 @@ Mode = Annotated[
         rich_help_panel=SMOOTHING,
     ),
 ]
+SemanticsOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="What a proof is about: real (exact real arithmetic on the stored weights), float32-any-order (every "
+        "float32 execution, whatever the order of its sums) or float32-any-order:tf32 (tensor cores).",
+    ),
+]
 Cohen = Annotated[
     bool,
     typer.Option(

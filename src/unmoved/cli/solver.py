@@ -10,8 +10,8 @@ import typer
 from unmoved.cli import console
 from unmoved.cli.app import app
 from unmoved.cli.command import Command
-from unmoved.cli.options import Seed
-from unmoved.core import UsageError
+from unmoved.cli.options import Seed, SemanticsOpt
+from unmoved.core import Semantics, UsageError
 
 NAME = "unmoved"
 
@@ -72,6 +72,7 @@ def verify(
     memory: Annotated[float | None, typer.Option(help="Gigabytes of memory at most, then `unknown`.")] = None,
     unchecked: Unchecked = False,
     real: Real = False,
+    semantics: SemanticsOpt = None,
 ) -> None:
     """Answer a VNN-LIB query: the first line of stdout is sat, unsat, unknown or timed-out.
 
@@ -85,8 +86,9 @@ def verify(
 
     if len(network) != 1:
         raise UsageError("network", network, "--network once: queries about one network are answered")
+    meant = Semantics.of(semantics or "real")
     order = Order(query, network[0], timeout, certificate, serialise_assignments, memory)
-    raise typer.Exit(verify_command(order, Terms(method_named(method), seed, unchecked, real)))
+    raise typer.Exit(verify_command(order, Terms(method_named(method), seed, unchecked, real, meant)))
 
 
 @app.command(cls=Command, context_settings={"ignore_unknown_options": True})

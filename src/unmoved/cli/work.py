@@ -13,7 +13,7 @@ from unmoved.cli import console, criterion
 from unmoved.cli.output import export
 from unmoved.cli.reasons import reasons
 from unmoved.cli.stores import FILE
-from unmoved.core import UsageError
+from unmoved.core import Semantics, UsageError
 from unmoved.core.threat import Threat
 from unmoved.evaluate.methods import Sampling, attacking, certifying
 from unmoved.evaluate.results import Results
@@ -66,6 +66,7 @@ class Request:
     store: str | None
     out: Path
     choice: Choice = Choice()
+    semantics: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could mean, before anything is loaded."""
@@ -78,6 +79,12 @@ class Request:
     def asked(self) -> Threat:
         """The threat."""
         return parse(self.threat, clip_ends(self.clip))
+
+    def meant(self, function: str) -> Semantics:
+        """The arithmetic that proofs are about; of g they are about the executions that were sampled."""
+        if self.semantics is not None and function == "g":
+            raise UsageError("semantics", self.semantics, "no such choice with smoothing: what was sampled was run")
+        return Semantics.of(self.semantics or "real")
 
     @property
     def sampling(self) -> Sampling:
@@ -110,6 +117,7 @@ def certify_command(
     """Certify the data set; return the exit code."""
     wanted = None if require is None else criterion.parse(require, FIGURES)
     chosen, function = certifying(method, request.asked, request.sampling, timed=request.seconds is not None)
+    meant = request.meant(function)
     if tsv is not None and function != "g":
         raise UsageError("tsv", str(tsv), "a smoothing run (--sigma): the format is about noise and votes")
     if tsv is not None and (tsv.is_dir() or not tsv.parent.is_dir() or not os.access(tsv.parent, os.W_OK)):
@@ -134,6 +142,7 @@ def certify_command(
         unchecked=unchecked,
         model_name=Path(request.model).name,
         seconds=math.inf if request.seconds is None else request.seconds,
+        semantics=meant,
     )
     answers = _run(job, store, request, f"certifying {job.threat.name}")
     if tsv is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmoved.core import Threat, UsageError
+from unmoved.core import Semantics, Threat, UsageError
 from unmoved.evaluate.methods import Sampling, certifying
 from unmoved.evaluate.run import Job, Progress, dataset, execute
 from unmoved.loaders import load
@@ -44,6 +44,7 @@ def certify_dataset(
     limit: int | None = None,
     seed: int = 0,
     unchecked: bool = False,
+    semantics: str = "real",
     store: Store | str | Path | None = None,
     progress: Progress | None = None,
 ) -> Answers:
@@ -52,8 +53,9 @@ def certify_dataset(
     `model` is a path or the bytes of an ONNX file, a torch module (put in eval mode for the export), or an
     `ir.Network`. `x` is (n, *input_shape), numbers; `y` (n,) integer labels. `threat` is a Threat or its text,
     "linf:8/255", "l2:0.5", "l1:2". `method` is "auto", "interval", "linear", "optimised", "branch" or "smoothing"
-    (which needs `sigma`). Rows that are in the `store` already (a Store, path or URL; a temporary one if None) are not
-    redone.
+    (which needs `sigma`). `semantics` is what proofs about f speak of: "real", or "float32-any-order", every float32
+    execution ("float32-any-order:tf32": on tensor cores). Rows that are in the `store` already (a Store, path or URL; a
+    temporary one if None) are not redone.
     Raises UsageError for a bad argument and LoadError for a model that cannot be read.
     """
     shape = getattr(x, "shape", None)
@@ -63,7 +65,10 @@ def certify_dataset(
     network = load(model, input_shape=(1, *shape[1:]))
     chosen, function = certifying(method, asked, Sampling(sigma, samples, alpha, grid))
     data = dataset(network, x, y)
-    job = Job(network, data, asked, chosen, function=function, seed=seed, unchecked=unchecked)
+    meant = Semantics.of(semantics)
+    if function == "g" and meant.deployed:
+        raise UsageError("semantics", semantics, "real with smoothing: what was sampled was run")
+    job = Job(network, data, asked, chosen, function=function, seed=seed, unchecked=unchecked, semantics=meant)
     if store is None:
         store = Path(tempfile.mkdtemp(prefix="unmoved-")) / "store.sqlite"
     kept = store if isinstance(store, Store) else open_store(store)

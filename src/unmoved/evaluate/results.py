@@ -32,7 +32,8 @@ class Results:
 class View:
     """The runs that ask the same of the same: one model, data set, function, norm and clip range.
 
-    `sort` is what else makes it one question: the noise of g, the name of a box; None where nothing does.
+    `sort` is what else makes it one question: the noise of g, the name of a box, the arithmetic of a proof where it is
+    not real; None where nothing does.
 
     `certify` are proofs, one run an eps (smoothing: one run for all radii); `attacks` only those whose threat lies
     inside what the proofs are about, so that a break is an upper bound of what can be proved. Both by eps.
@@ -46,6 +47,11 @@ class View:
     sort: str | None
     certify: tuple[Results, ...]
     attacks: tuple[Results, ...]
+
+    @property
+    def semantics(self) -> str:
+        """The arithmetic that proofs about f speak of."""
+        return self.first.settings.get("semantics", "real")
 
     @property
     def first(self) -> Run:
@@ -99,7 +105,9 @@ def attacks_within(proof: Run, attack: Run) -> bool:
     Same model, data, function (g: with the same noise) and norm (or the same box); the attack keeps to the proof's clip
     range, or the proof has none.
     """
-    same = _key(replace(proof, clip=None)) == _key(replace(attack, clip=None))
+    # a witness breaks proofs of every semantics: it was confirmed in real arithmetic and in float32
+    settings = {k: v for k, v in proof.settings.items() if k != "semantics"}
+    same = _key(replace(proof, clip=None, settings=settings)) == _key(replace(attack, clip=None))
     return same and _clip_inside(proof.clip, attack.clip)
 
 
@@ -113,6 +121,8 @@ def _clip_inside(outer: tuple[str, str] | None, inner: tuple[str, str] | None) -
 
 def _key(run: Run) -> tuple[str, str, str, str | None, tuple[str, str] | None, str | None]:
     sort = run.threat if run.norm is None else None
+    if "semantics" in run.settings:
+        sort = f"{run.settings['semantics']} {sort or ''}".strip()
     if run.function == "g":
         sort = f"{run.settings.get('sigma')}/{run.settings.get('grid')}"
     return (run.model, run.data, run.function, run.norm, run.clip, sort)

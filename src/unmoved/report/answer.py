@@ -111,7 +111,10 @@ def asked(view: View, line: Line, *, picture: bool, size: int | None) -> list[tu
         alpha = words.exact(false_certificates(view)[0])
         found.append(("guarantee", f"probability at least 1 − α an input, α = {alpha}"))
     elif view.certify:
-        found.append(("guarantee", "deterministic: a proof, in exact real arithmetic"))
+        spoken = "in exact real arithmetic"
+        if view.semantics != "real":
+            spoken = f"of every float32 execution, whatever the order of its sums ({words.plain(view.semantics)})"
+        found.append(("guarantee", f"deterministic: a proof, {spoken}"))
     return found
 
 

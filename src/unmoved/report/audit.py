@@ -132,4 +132,7 @@ def _semantics(store: Store, results: Results) -> str:
         claim = json.loads(store.read("manifest", name)).get("claim", {})
     except (KeyError, ValueError):
         return ""
-    return words.plain(claim.get("semantics", "")) if isinstance(claim, dict) else ""
+    if not isinstance(claim, dict):
+        return ""
+    profile = f", {claim['profile']}" if claim.get("profile") else ""
+    return words.plain(f"{claim.get('semantics', '')}{profile}")

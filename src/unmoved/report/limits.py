@@ -29,7 +29,7 @@ def limits(views: Sequence[View]) -> list[Limit]:
             Limit("Nothing is proved", "Only attacks were run: that an attack finds nothing proves nothing.", True)
         )
     if any(view.function == "f" for view in proofs):
-        found += _deterministic()
+        found.append(_arithmetic({view.semantics for view in proofs if view.function == "f"}))
     if any(view.function == "g" for view in proofs):
         found += _smoothed(proofs)
     return [*found, *_always(views)]
@@ -57,14 +57,24 @@ def false_certificates(view: View) -> tuple[Fraction, int, str]:
     return alpha, len(rows), decimal_up(alpha * len(rows), 2)
 
 
-def _deterministic() -> list[Limit]:
-    return [
-        Limit(
-            "The arithmetic of the device",
+def _arithmetic(spoken: set[str]) -> Limit:
+    """Return what proofs in these semantics leave out of the deployed arithmetic."""
+    parts = []
+    if "real" in spoken:
+        parts.append(
             "Proofs about f speak of exact real arithmetic on the stored weights. Deployed float32 rounds, and may "
-            "differ where outputs are nearly tied. Witnesses were confirmed in exact arithmetic and in onnxruntime.",
-        ),
-    ]
+            "differ where outputs are nearly tied (--semantics float32-any-order proves that, too)."
+        )
+    for name in sorted(spoken - {"real"}):
+        cores = " on tensor cores in TF32" if name.endswith(":tf32") else ""
+        parts.append(
+            f"Proofs about f in {words.plain(name)} hold of every float32 execution{cores}, whatever the order of its "
+            "sums; not of Winograd or FFT convolutions, of sums in fewer bits, of quantised or re-stored weights."
+        )
+    return Limit(
+        "The arithmetic of the device",
+        " ".join([*parts, "Witnesses were confirmed in exact arithmetic and in onnxruntime."]),
+    )
 
 
 def _smoothed(proofs: Sequence[View]) -> list[Limit]:

@@ -36,6 +36,8 @@ def _table(view: View) -> Table:
     inputs = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     methods = ", ".join(dict.fromkeys(words.plain(line.results.run.method) for line in found))
     what = {"f": "f, the model itself", "g": "g, the smoothed model"}[view.function]
+    if view.semantics != "real":
+        what = f"{what} in {words.plain(view.semantics)}"
     title = Text.assemble((words.plain(view.first.model_name), "bold"), f"  {what}; {methods}; {inputs} inputs")
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in COLUMNS:
@@ -133,6 +135,7 @@ def _json(line: Line) -> dict[str, Any]:
         "data": run.data,
         "data_name": run.data_name,
         "function": run.function,
+        "semantics": run.settings.get("semantics", "real") if run.function == "f" else None,
         "norm": run.norm,
         "radius": _text(line.radius),
         "method": run.method,
