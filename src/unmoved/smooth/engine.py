@@ -123,16 +123,17 @@ class Engine:
                 raise UsageError("setup", self.setup, expected) from error
             runtime = Runtime(self.network.source)
             return lambda z: torch.from_numpy(runtime.run(z.cpu().numpy())), f"onnxruntime {runtime.version}"
-        plan = careful = kernels.steps(bound, network)
+        packed = 0 if self.setup.compiled or not kernels.packs(dtype, self.setup.device) else self.batch
+        plan = careful = kernels.steps(bound, network, packed=packed)
         if dtype == torch.bfloat16 and not self.setup.compiled and self.setup.device == "cpu":
             exact = ops.bind(network, dtype=torch.float64)
             if kernels.largest(exact, network, _USUAL) < _HARMLESS:
-                plan = kernels.steps(bound, network, tame=True)
+                plan = kernels.steps(bound, network, tame=True, packed=packed)
         image = len(self.network.input_shape) == 4 and self.network.input_shape[0] == 1
 
         def evaluate(z: Tensor) -> Tensor:
             # both plans give finite rows the same values: only NaNs, and the sign of a zero, tell them apart
-            chosen = plan if plan is careful or float(z.abs().amax()) <= _USUAL else careful
+            chosen = plan if plan is careful or _usual(z) else careful
             if image:
                 z = z.squeeze(1).to(dtype, memory_format=torch.channels_last).unsqueeze(1)
             return kernels.walk(chosen, network, z.to(dtype)).flatten(1).float()
@@ -170,6 +171,12 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return prepare, (self.network, replace(self.setup, batch=self.batch))
+
+
+def _usual(z: Tensor) -> bool:
+    """Return whether no element is a NaN or larger than _USUAL."""
+    low, high = torch.aminmax(z)
+    return float(low) >= -_USUAL and float(high) <= _USUAL
 
 
 def prepare(network: Network, setup: Setup = Setup()) -> Engine:

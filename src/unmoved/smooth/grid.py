@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmoved.core.errors import UsageError
-from unmoved.smooth.philox import AMBIGUOUS
+from unmoved.smooth.philox import AMBIGUOUS, guide_of
 
 PRECISION = 200
 """Bits of the arithmetic behind the thresholds: 2^64 P then has more than 130 correct bits after the point."""
@@ -33,15 +33,15 @@ EXACT_INTEGERS = 2**24
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """The law as tables: `last` uint64 (2 K + 1,) is T_k - 1 for k = -K..K; `guide`, `first` int32 (65536,).
+    """The law as tables: `last` uint64 (2 K + 1,) is T_k - 1 for k = -K..K; `guide`, `first` (65536,) for leading bits.
 
-    For a number u whose leading 16 bits are t: `guide[t]` is E, or AMBIGUOUS when t leaves it open; `first[t]` is the
-    least index m with last[m] >= 2^48 t, where the search for E = m - K starts.
+    For a number u whose leading 16 bits are t: `guide[t]` is E, or the least number of the table's type when t leaves
+    it open; `first[t]` is the least index m with last[m] >= 2^48 t, where the search for E = m - K starts.
     """
 
     reach: int
     last: npt.NDArray[np.uint64]
-    guide: npt.NDArray[np.int32]
+    guide: npt.NDArray[np.int16] | npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
 
 
@@ -81,7 +81,7 @@ def thresholds(sigma: Fraction, q: int) -> Thresholds:
     first = np.searchsorted(last, starts, side="left")
     final = np.searchsorted(last, starts | np.uint64(2**48 - 1), side="left")
     guide = np.where(first == final, first - top, AMBIGUOUS)
-    return Thresholds(top, last, guide.astype(np.int32), first.astype(np.int32))
+    return Thresholds(top, last, guide_of(guide), first.astype(np.int32))
 
 
 def _tail(context: Any, k: int, width: Fraction) -> int:

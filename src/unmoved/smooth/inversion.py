@@ -18,7 +18,7 @@ from unmoved.core.errors import UsageError
 from unmoved.core.rounding import rational
 from unmoved.smooth.grid import GridPoint, Thresholds
 from unmoved.smooth.grid import place as place_l2
-from unmoved.smooth.philox import AMBIGUOUS, fill
+from unmoved.smooth.philox import AMBIGUOUS, fill, guide_of
 from unmoved.smooth.seeds import Stream
 
 UNIT = Fraction(1, 2**64)
@@ -71,7 +71,7 @@ def tables(limits: Sequence[int]) -> Thresholds:
     first = np.searchsorted(last, starts, side="left")
     final = np.searchsorted(last, starts | np.uint64(2**48 - 1), side="left")
     guide = np.where(first == final, first - reach, AMBIGUOUS)
-    return Thresholds(reach, last, guide.astype(np.int32), first.astype(np.int32))
+    return Thresholds(reach, last, guide_of(guide), first.astype(np.int32))
 
 
 @lru_cache(maxsize=16)

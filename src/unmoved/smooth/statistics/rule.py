@@ -21,7 +21,7 @@ from unmoved.smooth.statistics.bounds import Bounds, bound_named
 from unmoved.smooth.statistics.plan import Plan
 
 LEAST_CHANCE = 0.25
-"""The chance of success that makes it worth to draw the very last copies; of share t of all copies, sqrt(t) times it."""
+"""The chance of success that makes the very last copies worth drawing; at the share t of them, sqrt(t) times it."""
 
 MOST_SAMPLES = 10**10
 """Largest number of samples that is named as the one that would do."""
