@@ -12,7 +12,7 @@ import pytest
 from nets import Net, Piece, Point, combined, least, random_net
 
 import unmoved
-from unmoved.core import Disjunct
+from unmoved.core import FLOAT32, REAL, Disjunct
 from unmoved.core.rounding import float_up
 
 F = Fraction
@@ -100,14 +100,17 @@ def examined(seed: int) -> int:
     x, threat, corners = region(rng, net.inputs, wild)
     asked = questions(rng, net, net.pieces(corners))
     network, proved = unmoved.load_onnx(net.bytes()), 0
-    problems = [unmoved.Problem(network, x, threat, prop) for prop, _ in asked]
-    for method in (unmoved.IntervalMethod(), unmoved.LinearMethod()):
-        for (prop, fails), certificate in zip(asked, unmoved.certify_all(problems, method), strict=True):
-            certified = certificate.verdict is unmoved.Verdict.CERTIFIED
-            assert not (certified and fails), f"seed {seed}: {prop} fails on {threat} and is CERTIFIED"
-            if certificate.verdict is unmoved.Verdict.FALSIFIED and not isinstance(threat, unmoved.L2):
-                assert fails, f"seed {seed}: {prop} holds on {threat} and is FALSIFIED"
-            proved += certified
+    for semantics in (REAL, FLOAT32):
+        problems = [unmoved.Problem(network, x, threat, prop, semantics) for prop, _ in asked]
+        for method in (unmoved.IntervalMethod(), unmoved.LinearMethod()):
+            for (prop, fails), certificate in zip(asked, unmoved.certify_all(problems, method), strict=True):
+                certified = certificate.verdict is unmoved.Verdict.CERTIFIED
+                said = f"seed {seed}, {semantics}: {prop} on {threat}"
+                # of every execution means also of the exact one
+                assert not (certified and fails), f"{said} fails and is CERTIFIED"
+                if certificate.verdict is unmoved.Verdict.FALSIFIED and not isinstance(threat, unmoved.L2):
+                    assert fails, f"{said} holds and is FALSIFIED"
+                proved += certified
     return proved
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
-from nets import least, random_net
+from nets import Point, at, combined, least, random_net
 from test_certify import region
 
 from unmoved_check.exact import ExactEngine
 from unmoved_check.floating import FloatEngine
 from unmoved_check.leaf import Leaf, Split
+from unmoved_check.model.deployed import deployed
+from unmoved_check.model.lowering import lower
+from unmoved_check.model.profile import PROFILES
+from unmoved_check.model.reader import read_model
 from unmoved_check.model.steps import Graph
-from unmoved_check.onnx_reader import read_graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Cut, Region
 
@@ -58,26 +64,57 @@ def examined(seed: int) -> int:
     wild = bool(rng.random() < 0.5)
     net = random_net(rng, int(rng.integers(1, 3)), wild=wild)
     x, threat, corners = region(rng, net.inputs, wild)
-    graph = read_graph(net.bytes())
+    data = net.bytes()
+    source = read_model(data)
     numbers = rng.normal(size=net.widths[net.at])
     row = {j: F(float(a)) for j, a in enumerate(numbers)}
-    truth = least(net.pieces(corners), net.at, list(row.values()))
-    centre = [F(float(v)) for v in x[0]]
-    paths = planted(rng, graph, centre, 3)
-    whole = _region(threat, x)
+    pieces = net.pieces(corners)
+    truth = least(pieces, net.at, list(row.values()))
+    worst = min((at(combined(list(row.values()), p.tensors[net.at]), c), c) for p in pieces for c in p.corners)[1]
+    executed = least_execution(data, (threat, x), [worst, *corners[:2]], row)
+    whole, centre = _region(threat, x), [F(float(v)) for v in x[0]]
     bounded = 0
+    for graph, limit in ((lower(source), truth), (deployed(source, PROFILES["float32"]), min(truth, executed))):
+        paths = planted(rng, graph, centre, 3)
+        bounded += _bounded(rng, graph, whole, [(row, path) for path in paths], (limit, seed))
+    return bounded
+
+
+def least_execution(data: bytes, problem: Any, near: Sequence[Point], row: Mapping[int, Fraction]) -> Fraction:
+    """The least row . y that onnxruntime gives, optimised or not, at float32 points of the set near these and at x."""
+    threat, x = problem
+    middle, least_ = x.astype(np.float32), F(10**300)
+    points = [middle, *(np.array([[float(v) for v in p]]).astype(np.float32) for p in near)]
+    points += [np.nextafter(p, middle) for p in points[1:]]
+    inside = [p for p in points if threat.contains(x, p)]
+    for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        for point in inside:
+            y = session.run(None, {"x": point})[0][0]
+            if np.isfinite(y).all():
+                least_ = min(least_, sum((a * F(float(y[j])) for j, a in row.items()), F(0)))
+    return least_
+
+
+def _bounded(
+    rng: np.random.Generator, graph: Graph, whole: Region, leaves: list[Any], known: tuple[Fraction, int]
+) -> int:
+    bounded, (limit, seed) = 0, known
     for engine in (ExactEngine(graph), FloatEngine(graph)):
         for mode in ("interval", "linear"):
             margins: list[Fraction] = []
             try:
-                for k, (cuts, splits) in enumerate(paths):
+                for k, (row, (cuts, splits)) in enumerate(leaves):
                     part = Region(whole.ball, whole.clip, whole.box, cuts)
                     found = engine.margins(part, [leaf(rng, graph, k, row, (cuts, splits))], mode)
                     margins += [F(m) if np.isfinite(float(m)) else F(-(10**300)) for m in found if m is not None]
             except Rejection:
                 continue
             assert margins, f"seed {seed}: every leaf is empty"
-            assert min(margins) <= truth, f"seed {seed}: {type(engine).__name__} {mode} is above the minimum"
+            assert min(margins) <= limit, f"seed {seed}: {type(engine).__name__} {mode} is above the minimum"
             bounded += 1
     return bounded
 
