@@ -112,4 +112,9 @@ def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> C
 
 
 def _provenance(finding: Finding) -> dict[str, str]:
-    return {"tool": "unmoved", "version": version("unmoved"), "method": finding.method}
+    return {"tool": "unmoved", "version": _version(), "method": finding.method}
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return version("unmoved")
