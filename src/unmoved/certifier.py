@@ -28,6 +28,7 @@ from unmoved.record import encode
 from unmoved.refine.radius import largest
 from unmoved_check.check import Checker
 from unmoved_check.outcome import Accepted, Rejection
+from unmoved_check.witness import REAL_ONLY, RUNTIME_ONLY
 
 UNCHECKED_OPERATOR = "unchecked operator"
 
@@ -106,6 +107,8 @@ def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> C
         reason = Reason(
             Code.UNCHECKED, f"the checker does not know the {outcome.reason.removeprefix('unchecked ')}", remedy
         )
+    elif outcome.reason.endswith((REAL_ONLY, RUNTIME_ONLY)):
+        reason = Reason(Code.WEAKER, outcome.reason)
     else:
         reason = Reason(Code.REJECTED, outcome.reason)
     return Certificate(problem, finding, Verdict.UNKNOWN, reason, check)

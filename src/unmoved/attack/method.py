@@ -81,6 +81,7 @@ class PgdMethod(Method):
             classes = target.single(torch.as_tensor(x.astype(np.float32), device=self.device)).flatten(1).argmax(1)
         margin = np.full(len(problems), np.inf)
         witnesses: dict[int, Witness] = {}
+        weaker: dict[int, Reason] = {}
         for stage in self.stages:
             rows = [i for i in range(len(problems)) if i not in witnesses]
             if not rows or budget.spent:
@@ -88,12 +89,14 @@ class PgdMethod(Method):
             threats, props = [problems[i].threat for i in rows], [problems[i].prop for i in rows]
             result = stage.search(target.single, x[rows], threats, props, seed=seed, budget=budget, device=self.device)
             margin[rows] = np.minimum(margin[rows], result.margins)
-            witnesses |= {rows[k]: w for k, w in target.confirm(result, [problems[i] for i in rows]).items()}
+            asked = [problems[i] for i in rows]
+            witnesses |= {rows[k]: w for k, w in target.confirm(result, asked).items()}
+            weaker |= {rows[k]: said for k, said in target.weaker(result, asked).items() if rows[k] not in witnesses}
         seconds = (time.monotonic() - started) / len(problems)
         findings = []
         for i, problem in enumerate(problems):
             prediction = int(classes[i]) if isinstance(problem.prop, SameClass) else None
-            reason = None if i in witnesses else self._reason(budget)
+            reason = None if i in witnesses else weaker.get(i) or self._reason(budget)
             verdict = Verdict.FALSIFIED if i in witnesses else Verdict.UNKNOWN
             least = float(margin[i]) if np.isfinite(margin[i]) else None
             finding = Finding(verdict, self.name, evidence=witnesses.get(i), reason=reason)
@@ -125,6 +128,23 @@ class Target:
     def confirm(self, found: Attacked, problems: Sequence[Problem]) -> dict[int, Witness]:
         """Return a witness for each point that breaks its property in S(x) in all three arithmetics."""
         witnesses = {}
+        for i, broken in self._replayed(found, problems).items():
+            if broken.real and broken.runtime:
+                witnesses[i] = Witness(found.points[i].copy(), self.runtime.version, broken.output)
+        return witnesses
+
+    def weaker(self, found: Attacked, problems: Sequence[Problem]) -> dict[int, Reason]:
+        """Return what is to be said of each point that breaks its property in real arithmetic or onnxruntime alone."""
+        said = {}
+        for i, broken in self._replayed(found, problems).items():
+            if broken.real != broken.runtime:
+                where = "real" if broken.real else "this runtime"
+                said[i] = Reason(Code.WEAKER, f"an input of S(x) is falsified under {where} only")
+        return said
+
+    def _replayed(self, found: Attacked, problems: Sequence[Problem]) -> dict[int, Replay]:
+        """Replay the points of S(x) that the search took for violations, in float64 and in onnxruntime."""
+        replays = {}
         for i in np.flatnonzero(found.margins <= 0).tolist():
             point, problem = found.points[i], problems[i]
             if not problem.threat.contains(problem.x, point):
@@ -132,9 +152,17 @@ class Target:
             with torch.no_grad():
                 exact = self.double(torch.as_tensor(point[None], device=self.device))[0].cpu().numpy()
             output = self.runtime.run(point[None])[0].astype(np.float32)
-            if problem.prop.violated(exact) and problem.prop.violated(output):
-                witnesses[i] = Witness(point.copy(), self.runtime.version, output)
-        return witnesses
+            replays[i] = Replay(problem.prop.violated(exact), problem.prop.violated(output), output)
+        return replays
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """Whether a point breaks its property in float64, which stands for real arithmetic, and in onnxruntime's output."""
+
+    real: bool
+    runtime: bool
+    output: np.ndarray
 
 
 def groups(problems: Sequence[Problem], batch: int) -> list[list[int]]:

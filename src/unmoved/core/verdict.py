@@ -16,9 +16,13 @@ class Verdict(StrEnum):
 
 
 class Code(StrEnum):
-    """Why a verdict is UNKNOWN, in one word."""
+    """Why a verdict is UNKNOWN, in one word.
+
+    WEAKER: an input of S(x) breaks the property in real arithmetic only, or in one runtime's float32 only.
+    """
 
     UNPROVED = "unproved"
+    WEAKER = "weaker"
     ABSTAINED = "abstained"
     UNSUPPORTED = "unsupported"
     UNCHECKED = "unchecked"

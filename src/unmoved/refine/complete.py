@@ -65,11 +65,14 @@ class BranchMethod(Method):
         """Return one finding a problem, in order; the seed is the attack's."""
         findings = LinearMethod(self.precision, self.device).decide(problems, budget, seed)
         open_ = [i for i, finding in enumerate(findings) if unproved(finding)]
+        weaker: dict[int, Reason] = {}
         if self.attack and open_:
             tried = PgdMethod(self.attack, device=self.device).decide([problems[i] for i in open_], budget, seed)
             for i, found in zip(open_, tried, strict=True):
                 if found.verdict is Verdict.FALSIFIED:
                     findings[i] = replace(found, seconds=findings[i].seconds + found.seconds)
+                elif found.reason is not None and found.reason.code is Code.WEAKER:
+                    weaker[i] = found.reason
             open_ = [i for i in open_ if unproved(findings[i])]
         network = problems[0].model if problems else None
         if open_ and isinstance(network, Network) and not reducible(bind(network)):
@@ -86,6 +89,8 @@ class BranchMethod(Method):
                 assert reason is not None
                 findings[i] = replace(findings[i], reason=Reason(Code.TIMEOUT, reason.detail, "allow more seconds"))
             findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
+            if i in weaker and findings[i].verdict is Verdict.UNKNOWN:
+                findings[i] = replace(findings[i], reason=weaker[i])
         return findings
 
     def _one(self, problem: Problem, before: Finding, budget: Budget) -> Finding:

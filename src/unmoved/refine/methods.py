@@ -86,7 +86,7 @@ class BoundMethod(Method):
     def _decide(
         self, ops: Sequence[Op], network: Network, problems: Sequence[Problem], budget: Budget
     ) -> list[Finding]:
-        findings = self._at_x(network, problems)
+        findings = self._at_x(network, problems, ops)
         open_ = [i for i, finding in enumerate(findings) if finding.verdict is Verdict.UNKNOWN]
         for part in self._batches(network, problems, open_):
             started = time.monotonic()
@@ -100,9 +100,12 @@ class BoundMethod(Method):
                 findings[i] = replace(finding, seconds=finding.seconds + seconds)
         return findings
 
-    def _at_x(self, network: Network, problems: Sequence[Problem]) -> list[Finding]:
-        """Predict at x in float32; FALSIFIED, with a witness, where x is in S(x) and onnxruntime says so too."""
-        started = time.monotonic()
+    def _at_x(self, network: Network, problems: Sequence[Problem], own: Sequence[Op]) -> list[Finding]:
+        """Predict at x in float32; FALSIFIED, with a witness, where x is in S(x), and onnxruntime and `own` agree.
+
+        (`own` has the method's precision: float64 stands for real arithmetic here.)
+        """
+        started, dtype = time.monotonic(), PRECISIONS[self.precision]
         ops, runtime, outputs = bind(network, device=self.device), Runtime(network.source), []
         points = [problem.x.astype(np.float32) for problem in problems]
         with torch.no_grad():
@@ -115,7 +118,9 @@ class BoundMethod(Method):
             finding = Finding(Verdict.UNKNOWN, self.name, prediction=int(output.argmax()) if same else None)
             if problem.prop.violated(output) and problem.threat.contains(problem.x, point):
                 answer = runtime.run(point[None])[0].astype(np.float32)
-                if problem.prop.violated(answer):
+                with torch.no_grad():
+                    exact = evaluate(own, network, torch.as_tensor(point[None], device=self.device).to(dtype))
+                if problem.prop.violated(answer) and problem.prop.violated(exact.cpu().numpy()):
                     witness = Witness(point, onnxruntime.__version__, answer)
                     finding = replace(finding, verdict=Verdict.FALSIFIED, evidence=witness)
             findings.append(finding)

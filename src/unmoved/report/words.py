@@ -18,6 +18,7 @@ NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 
 REASONS = {
     Code.UNPROVED: "Neither proved nor broken",
+    Code.WEAKER: "Broken in one arithmetic only, a near tie",
     Code.ABSTAINED: "Abstained: no answer is given",
     Code.UNSUPPORTED: "The method has no rule for a layer",
     Code.UNCHECKED: "Proved, but the checker cannot re-check it",
@@ -27,6 +28,7 @@ REASONS = {
 }
 REMEDIES = {
     Code.UNPROVED: "a tighter method, a smaller threat, or training for it",
+    Code.WEAKER: "take it as broken: nothing can be proved so near to a tie",
     Code.ABSTAINED: "more samples, or a model trained with this noise",
     Code.UNSUPPORTED: "another method; smoothing needs no rules",
     Code.UNCHECKED: "another method, or --unchecked, which every output then says",
