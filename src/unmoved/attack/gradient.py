@@ -7,26 +7,18 @@ that counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unmoved.attack.ball import Ball, keys
-from unmoved.attack.margins import Margins, margins
+from unmoved.attack.ball import Ball
+from unmoved.attack.losses import Loss, margin
+from unmoved.attack.search import Goal, Search
 from unmoved.core.budget import Budget
 from unmoved.core.errors import UsageError
-from unmoved.core.property import Property
-from unmoved.core.threat import AnyFloats, Threat
-
-Scores = Callable[[Tensor], Tensor]
-"""A model as an attack sees it: (n, *input_shape) float32 -> (n, ...) outputs, differentiable, row by row."""
-
-Singles = npt.NDArray[np.float32]
 
 
 class Aim(Protocol):
@@ -37,18 +29,7 @@ class Aim(Protocol):
 
 
 @dataclass(frozen=True)
-class Attacked:
-    """The worst points found: points (n, *shape) float32, each in S(x) exactly, and their margins (n,), <= 0: broken.
-
-    Where S(x) has no float32 point at hand the point is NaN and the margin inf.
-    """
-
-    points: Singles
-    margins: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pgd:
+class Pgd(Search):
     """Settings of a descent: `restarts` runs that lower the least margin, then `targets` runs at one disjunct each.
 
     The first start is the input itself, the others are random: inside S(x) and on its corners or surface in turn. The
@@ -71,29 +52,10 @@ class Pgd:
         if not (self.step > 0 and 0 <= self.momentum < 1 and self.slack >= 0):
             raise UsageError("step, momentum, slack", (self.step, self.momentum, self.slack), "> 0, in [0, 1), >= 0")
 
-    def search(
-        self,
-        scores: Scores,
-        x: AnyFloats,
-        threats: Sequence[Threat],
-        properties: Sequence[Property],
-        *,
-        seed: int = 0,
-        budget: Budget | None = None,
-        device: str = "cpu",
-    ) -> Attacked:
-        """Return the worst point found for each input of x (n, *shape): one threat, one property each.
-
-        The same inputs, settings and seed give the same points, alone or in a batch (up to the model's own arithmetic).
-        """
-        if not len(x):
-            return Attacked(np.zeros(x.shape, np.float32), np.zeros(0))
-        ball = Ball.of(threats, x, device)
-        with torch.no_grad():
-            clean = scores(ball.nearest(ball.center)).flatten(1)
-        aim = PropertyAim(scores, margins(properties, clean.shape[1], device), clean, self.restarts)
-        best = self.descend(aim, ball, keys(seed, x), budget=budget)
-        return finish(best, x, threats, lambda points, rows: aim(points, rows, 0)[1])
+    def find(self, goal: Goal, ball: Ball, names: Sequence[bytes], budget: Budget) -> Tensor:
+        """Return the points of `descend` on the margins."""
+        descent = replace(self, targets=min(self.targets, goal.targets))
+        return descent.descend(PropertyAim(goal, margin, self.restarts), ball, names, budget=budget)
 
     def descend(self, aim: Aim, ball: Ball, names: Sequence[bytes], *, budget: Budget | None = None) -> Tensor:
         """Return the points (n, *shape) with the least margins seen over all runs; float32, inside up to rounding."""
@@ -140,36 +102,14 @@ FGSM = Pgd(steps=1, restarts=1, targets=0, step=1.0)
 
 @dataclass(frozen=True)
 class PropertyAim:
-    """Lowers the least margin in the first `restarts` runs, then the margin of one disjunct a run, nearest first."""
+    """Lowers a loss: of all ways in the first `restarts` runs, then of one way a run, nearest to unsafe at x first."""
 
-    scores: Scores
-    property: Margins
-    clean: Tensor
+    goal: Goal
+    loss: Loss
     restarts: int
 
     def __call__(self, points: Tensor, rows: Tensor, run: int) -> tuple[Tensor, Tensor]:
         """Return (loss, least margin) of points."""
-        ways = self.property.of(self.scores(points).flatten(1), rows)
-        margin = ways.amin(1)
-        if run < self.restarts:
-            return margin, margin
-        near = self.property.of(self.clean[rows], rows).argsort(1)
-        target = near[:, (run - self.restarts) % near.shape[1]]
-        loss = ways.gather(1, target[:, None])[:, 0]
-        return torch.where(loss.isfinite(), loss, margin), margin
-
-
-def finish(
-    best: Tensor, x: AnyFloats, threats: Sequence[Threat], margin: Callable[[Tensor, Tensor], Tensor]
-) -> Attacked:
-    """Project points on S(x) exactly, check each with `contains`, and measure margins again where they then are."""
-    points = best.detach().cpu().numpy().astype(np.float32)
-    inside = np.zeros(len(points), bool)
-    for i, threat in enumerate(threats):
-        points[i] = threat.project(x[i : i + 1], points[i : i + 1])[0]
-        inside[i] = threat.contains(x[i], points[i])
-    with torch.no_grad():
-        rows = torch.arange(len(points), device=best.device)
-        values = margin(torch.as_tensor(points, device=best.device), rows).cpu().numpy().astype(np.float64)
-    points[~inside] = np.nan
-    return Attacked(points, np.where(inside, np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf), np.inf))
+        ways = self.goal.ways(points, rows)
+        target = None if run < self.restarts else self.goal.near(rows, run - self.restarts)
+        return self.loss(ways, target), ways.amin(1)

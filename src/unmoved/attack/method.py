@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from unmoved.attack.gradient import FGSM, Attacked, Pgd, Scores
+from unmoved.attack.ball import norm_of
+from unmoved.attack.gradient import FGSM, Pgd
+from unmoved.attack.search import Attacked, Scores, Search
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding, Witness
 from unmoved.core.errors import UnsupportedError, UsageError
@@ -37,9 +39,10 @@ class PgdMethod(Method):
     A witness lies in S(x) exactly, and breaks the property in float32, in float64 and in onnxruntime: nothing less.
     """
 
-    stages: tuple[Pgd, ...] = DEFAULT
+    stages: tuple[Search, ...] = DEFAULT
     batch: int = 500
     device: str = "cpu"
+    label: str = "pgd"
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -48,12 +51,12 @@ class PgdMethod(Method):
 
     @property
     def name(self) -> str:
-        """`pgd`."""
-        return "pgd"
+        """`pgd`, or the name of a suite."""
+        return self.label
 
     def settings(self) -> dict[str, str]:
         """Every stage's settings, and the batch."""
-        stages = {f"stage{i}": str(asdict(stage)) for i, stage in enumerate(self.stages)}
+        stages = {f"stage{i}": str(stage) for i, stage in enumerate(self.stages)}
         return {**stages, "batch": str(self.batch)}
 
     def decide(self, problems: Sequence[Problem], budget: Budget, seed: int) -> list[Finding]:
@@ -169,6 +172,6 @@ def groups(problems: Sequence[Problem], batch: int) -> list[list[int]]:
     """Return the problems' numbers in groups of one norm and one dtype, at most `batch` each, in order."""
     kinds: dict[tuple[str | None, str], list[int]] = {}
     for i, problem in enumerate(problems):
-        norm = problem.threat.region(problem.x[None]).norm
+        norm = norm_of(problem.threat, problem.x[None])
         kinds.setdefault((norm, str(problem.x.dtype)), []).append(i)
     return [rows[k : k + batch] for rows in kinds.values() for k in range(0, len(rows), batch)]

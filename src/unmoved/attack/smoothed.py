@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from unmoved.attack.ball import Ball, keys, stream
-from unmoved.attack.gradient import Pgd, Scores, Singles, finish
+from unmoved.attack.gradient import Pgd
+from unmoved.attack.search import Scores, Singles, finish
 from unmoved.core.budget import Budget
 from unmoved.core.errors import UsageError
 from unmoved.core.threat import AnyFloats, Threat

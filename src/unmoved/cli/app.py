@@ -142,8 +142,15 @@ def attack(
     data: DataOpt,
     threat: ThreatOpt = "linf:8/255",
     clip: Clip = None,
-    steps: Annotated[int, typer.Option(help="Steps of each descent.")] = 40,
-    restarts: Annotated[int, typer.Option(help="Random starts.")] = 3,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            help="quick: PGD. standard (default): PGD, then APGD on cross-entropy and on each class. thorough: longer, "
+            "with restarts and a gradient-free attack, at about AutoAttack's price."
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="One plain PGD instead of a suite: its steps (40).")] = None,
+    restarts: Annotated[int | None, typer.Option(help="The same: its random starts (3).")] = None,
     sigma: Sigma = None,
     samples: Samples = None,
     alpha: Alpha = "0.001",
@@ -158,7 +165,7 @@ def attack(
     out: Out = Path("unmoved-out"),
     as_json: Json = False,
 ) -> None:
-    """Search for inputs that break the model (PGD; with --sigma, its smoothed version): the certificates' upper bound.
+    """Search for inputs that break the model (with --sigma, its smoothed version): the certificates' upper bound.
 
     Every witness is replayed exactly by the checker and in onnxruntime before it counts.
     """
@@ -182,7 +189,7 @@ def attack(
         store,
         out,
     )
-    raise typer.Exit(attack_command(request, steps=steps, restarts=restarts, as_json=as_json))
+    raise typer.Exit(attack_command(request, suite=suite, steps=steps, restarts=restarts, as_json=as_json))
 
 
 @app.command(cls=Command)

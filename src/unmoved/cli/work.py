@@ -184,9 +184,11 @@ def _duration(seconds: float) -> str:
     return f"{max(1, math.ceil(seconds))} s"
 
 
-def attack_command(request: Request, *, steps: int, restarts: int, as_json: bool) -> int:
+def attack_command(
+    request: Request, *, suite: str | None, steps: int | None, restarts: int | None, as_json: bool
+) -> int:
     """Attack the data set; return the exit code."""
-    chosen, function = attacking(request.asked, request.sampling, steps=steps, restarts=restarts)
+    chosen, function = attacking(request.asked, request.sampling, effort=suite, steps=steps, restarts=restarts)
     network, data = request.load()
     store = request.open()
     job = Job(

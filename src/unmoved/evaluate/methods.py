@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import prod
 from typing import cast
 
-from unmoved.attack import Pgd, PgdMethod, SmoothedPgd
+from unmoved.attack import FGSM, Pgd, PgdMethod, SmoothedPgd, suite
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
 from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod, ZonotopeMethod
@@ -18,7 +18,7 @@ from unmoved.smooth.certain import EnumerationMethod
 from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
-from unmoved.threats import L1, L2, Changes, Patch
+from unmoved.threats import L1, L2, Changes, Lp, Patch
 
 METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
@@ -116,23 +116,40 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
     return HolmMethod(method) if holm else method
 
 
-def attacking(threat: Threat, sampling: Sampling, *, steps: int = 40, restarts: int = 3) -> tuple[Method, str]:
-    """Return the attack on f, or on g when a sigma is given, and which function it is that it attacks."""
+def attacking(
+    threat: Threat,
+    sampling: Sampling,
+    *,
+    effort: str | None = None,
+    steps: int | None = None,
+    restarts: int | None = None,
+) -> tuple[Method, str]:
+    """Return the attack on f, or on g when a sigma is given, and which function it is that it attacks.
+
+    `effort` names a suite of attacks on f ("standard" if None); with steps or restarts it is one descent (PGD) instead,
+    as it always is for g.
+    """
+    plain = steps is not None or restarts is not None
     for name, value in (("steps", steps), ("restarts", restarts)):
-        if value < 1:
+        if value is not None and value < 1:
             raise UsageError(name, value, "a whole number >= 1")
+    if effort is not None and (plain or sampling.sigma is not None):
+        raise UsageError("suite", effort, "nothing with steps, restarts or sigma: these mean one plain descent")
+    steps, restarts = steps or 40, restarts or 3
     if sampling.sigma is None:
         _require_bounded(threat)
-        return PgdMethod((Pgd(steps=1, restarts=1, targets=0, step=1.0), Pgd(steps=steps, restarts=restarts))), "f"
+        descent = PgdMethod((FGSM, Pgd(steps=steps, restarts=restarts)))
+        norm = threat.norm if isinstance(threat, Lp) and threat.norm != "inf" else None
+        return (descent if plain else suite(effort or "standard", norm)), "f"
     _require_bounded(threat)
     if not isinstance(threat, L2) or threat.clip is not None:
         expected = "an l2 threat without a clip range, such as l2:0.5: smoothed models are attacked in L2"
         raise UsageError("threat", threat.name, expected)
     noise = _noise(sampling)
     assert isinstance(noise, Gaussian)
-    descent = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
+    smoothed = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
     return SmoothedAttackMethod(
-        noise, samples=sampling.samples or 1000, alpha=_alpha(sampling.alpha), descent=descent
+        noise, samples=sampling.samples or 1000, alpha=_alpha(sampling.alpha), descent=smoothed
     ), "g"
 
 
