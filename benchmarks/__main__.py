@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ALONE = ("sampler", "bounds", "training")
 NEED_ARGUMENTS = {
+    "attacks": "--models DIR --data DIR [--rival DIR]",
     "audit_logs": "LOGS_DIR",
     "smoothing_bounds": "DATA.npz...",
     "smoothing_samples": "LOGS_DIR",
