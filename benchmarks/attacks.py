@@ -1,6 +1,6 @@
 """Our attack suites beside AutoAttack, on the same nets and inputs in the same run, as JSON.
 
-    python benchmarks/attacks.py --models DIR --data DIR [--rival DIR] [--inputs N] [--suites A,B] [--nets A,B] [--out F]
+    python benchmarks/attacks.py --models DIR --data DIR [--rival DIR] [--inputs N] [--suites A,B] [--nets A,B]
 
 `--models` holds kw_mnist.pth (locuslab/convex_adversarial, models/mnist.pth) and the CIFAR nets of alpha-beta-CROWN
 (models/sdp/*.model); `--data` mnist.npz and cifar10_raw200.npz; `--rival` the folder that holds the package autoattack
