@@ -198,8 +198,8 @@ def _bump(tall: int, wide: int, like: Tensor) -> Tensor:
     right = (torch.arange(wide, device=like.device) % half + 0.5) / half * 2 - 1
     ring = torch.maximum(down.abs()[:, None], right.abs()[None, :]) * long / 2
     heights = torch.cumsum(1.0 / torch.arange(long + 1, 0, -1, device=like.device) ** 2, 0).flip(0)
-    heap = heights[ring.long().clamp(max=long)]
-    heap: Tensor = torch.where(torch.arange(wide, device=like.device)[None, :] < half, heap, -heap)
+    heap: Tensor = heights[ring.long().clamp(max=long)]
+    heap = torch.where(torch.arange(wide, device=like.device)[None, :] < half, heap, -heap)
     length: Tensor = torch.linalg.vector_norm(heap)
     return heap / length
 
