@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,8 +21,13 @@ from unmoved.core.certificate import DualTree, Tree
 from unmoved.core.problem import Problem
 from unmoved.ir.network import Network
 from unmoved.ops import Op, evaluate
+from unmoved.refine.final import FinalAscent
 from unmoved.refine.questions import Questions
 from unmoved.refine.tree import Growth
+
+Bytes = npt.NDArray[np.uint8]
+Chosen = dict[tuple[int, int], dict[str, Bytes]]
+"""By box and disjunct: the final row's slopes of every ReLU input, in 255ths."""
 
 ROOM = 1e-10
 """Of the absolute terms of a bound, what the checker's rounding may take."""
@@ -68,6 +74,8 @@ class InputSearch:
     growth: Growth = field(default_factory=Growth)
     places: dict[int, Fraction] = field(default_factory=dict)
     weights: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    slopes: dict[int, dict[str, Bytes]] = field(default_factory=dict)
+    final: FinalAscent = field(default=FinalAscent())
     points: Tensor | None = None
     nodes: int = 0
     low: float = -np.inf
@@ -112,10 +120,12 @@ class InputSearch:
         whole = self.region
         center = whole.center.expand(count, *shape) if whole.norm else ends.center
         known = linear(self.ops, network, Enclosure(ends, center, whole.norm, whole.eps.expand(count)))
-        query, best, chosen = self._bounds(known, boxes)
+        query, best, chosen, slopes = self._bounds(known, boxes)
         proved = best > 0
         self.low = float(torch.where(boxes.nodes >= 0, best, torch.inf).min())
         for i, d in (proved & (boxes.nodes >= 0)).nonzero().tolist():
+            if (i, d) in slopes:
+                self.slopes[len(self.weights)] = slopes[i, d]
             self.growth.leaves[int(boxes.nodes[i, d])] = len(self.weights)
             self.weights.append((d, self.questions.candidates[int(chosen[i, d])].weights))
         left = ((boxes.nodes >= 0) & ~proved).any(1).nonzero()[:, 0]
@@ -145,8 +155,11 @@ class InputSearch:
             count += len(top)
         return Boxes.join(parts)
 
-    def _bounds(self, known: LinearBounds, boxes: Boxes) -> tuple[Query, Tensor, Tensor]:
-        """Return the candidates' rows, and each disjunct's best bound, (n, D), with the candidate that gives it."""
+    def _bounds(self, known: LinearBounds, boxes: Boxes) -> tuple[Query, Tensor, Tensor, Chosen]:
+        """Return the candidates' rows, and each disjunct's best bound, (n, D), with the candidate that gives it.
+
+        Where default slopes prove nothing, others are looked for: those of what they prove come last.
+        """
         query = self.questions.query(known.enclosure.center)
         disjunct = torch.tensor([c.disjunct for c in self.questions.candidates], device=boxes.nodes.device)
         asked = (boxes.nodes >= 0)[:, disjunct]
@@ -162,7 +175,19 @@ class InputSearch:
             numbers = (disjunct == d).nonzero()[:, 0]
             value, place = low[:, numbers].max(1)
             best[:, d], chosen[:, d] = value, numbers[place]
-        return query, best, chosen
+        owner, open_ = ((best <= 0) & (boxes.nodes >= 0)).nonzero(as_tuple=True)
+        rows = chosen[owner, open_]
+        asked_again = Query(owner, query.rows[rows], query.offsets[rows])
+        room = ROOM * ((reach[owner] * asked_again.rows.abs()).sum(1) + asked_again.offsets.abs())
+        low, slopes = self.final.run(known, asked_again, room)
+        best[owner, open_] = torch.maximum(best[owner, open_], low)
+        made: Chosen = {}
+        for r in (low > 0).nonzero()[:, 0].tolist():
+            bytes_ = {
+                name: (s[r] * 255.0).round().to(torch.uint8).flatten().cpu().numpy() for name, s in slopes.items()
+            }
+            made[int(owner[r]), int(open_[r])] = bytes_
+        return query, best, chosen, made
 
     def _gradient(self, boxes: Boxes, rows: Tensor) -> Tensor:
         """Return the derivatives of one row of the outputs a box at its middle, (n, inputs)."""
@@ -192,7 +217,10 @@ class InputSearch:
     def proof(self) -> DualTree:
         """Return the evidence of a finished search."""
         trees: list[Tree] = [self.growth.tree(d, self._written) for d in range(self.questions.disjuncts[0])]
-        payload = {f"weights/{d}/{k}": w for k, (d, w) in enumerate(self.weights) if not (w == 1).all()}
+        payload: dict[str, np.ndarray] = {
+            f"weights/{d}/{k}": w for k, (d, w) in enumerate(self.weights) if not (w == 1).all()
+        }
+        payload |= {f"slopes/{k}/{t}": s for k, chosen in self.slopes.items() for t, s in chosen.items()}
         return DualTree("linear", tuple(trees), payload)
 
     def _written(self, node: int, kind: str, what: int) -> tuple[object, ...]:
