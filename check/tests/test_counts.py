@@ -223,7 +223,7 @@ def test_exponential_is_enclosed():
 
 def test_root_two_pi_is_enclosed():
     with mpmath.workdps(320):
-        assert encloses(*normal._root_two_pi(), mpmath.sqrt(2 * mpmath.pi), mpmath.mpf(2) ** -620)
+        assert encloses(*normal.root_two_pi(), mpmath.sqrt(2 * mpmath.pi), mpmath.mpf(2) ** -620)
 
 
 def test_normal_cdf_is_enclosed():
@@ -263,9 +263,9 @@ def few_bits(monkeypatch):
     """The same code with 30 bits after the point, where each single rounding is large enough to be seen."""
     for name, value in {"WORK": 30, "ONE": 1 << 30, "POINT": 6}.items():
         monkeypatch.setattr(normal, name, value)
-    normal._root_two_pi.cache_clear()
+    normal.root_two_pi.cache_clear()
     yield
-    normal._root_two_pi.cache_clear()
+    normal.root_two_pi.cache_clear()
 
 
 def test_each_rounding_of_the_exponential_goes_outward(few_bits):
@@ -276,7 +276,7 @@ def test_each_rounding_of_the_exponential_goes_outward(few_bits):
 
 
 def test_each_rounding_of_the_normal_law_goes_outward(few_bits):
-    assert encloses(*normal._root_two_pi(), mpmath.sqrt(2 * mpmath.pi), mpmath.mpf(2) ** -20)
+    assert encloses(*normal.root_two_pi(), mpmath.sqrt(2 * mpmath.pi), mpmath.mpf(2) ** -20)
     for z in range(-200, 201):
         assert encloses(*normal_cdf_bounds(z), mpmath.ncdf(mpmath.mpf(z) / 64), mpmath.mpf(2) ** -14)
 

@@ -14,7 +14,7 @@ from check_kit import F
 from unmoved_check import floating
 from unmoved_check.exact_numbers import Form, Interval, times_power
 from unmoved_check.exact_steps import ExactScale
-from unmoved_check.floating import Walk, least_on, least_on_ball
+from unmoved_check.floating import Shared, Walk, least_on, least_on_ball
 from unmoved_check.floating_rounding import TINY, dots, down, float_down, float_up, gamma, raised, up, weighed
 from unmoved_check.floating_steps import (
     Box,
@@ -181,7 +181,7 @@ def test_sum_box_and_join():
             assert x + y <= z
     for _ in range(20):
         box, first, second = make_box(rng, 30), numbers(rng, 2, 30), numbers(rng, 2, 30)
-        walk = Walk({0: first}, np.zeros(2), [box], {})
+        walk = Walk({0: first}, np.zeros(2), Shared([box]))
         walk.add(0, second)
         for r in range(2):
             true = [x + y for x, y in zip(exact(first[r]), exact(second[r]), strict=True)]
@@ -196,7 +196,7 @@ def test_pay_only_lowers():
     rng = np.random.default_rng(6)
     for _ in range(200):
         start, more, loss = numbers(rng, 3), numbers(rng, 3), np.abs(numbers(rng, 3))
-        walk = Walk({}, start, [], {})
+        walk = Walk({}, start, Shared([]))
         walk.pay(more, loss)
         for got, a, b, c in zip(exact(walk.constant), exact(start), exact(more), exact(loss), strict=True):
             assert got <= a + b - c
@@ -406,7 +406,7 @@ def test_underflow_is_paid_for():
 
 def test_overflow_is_refused():
     rows = np.full((1, 2), 1e200)
-    walk = Walk({0: rows}, np.zeros(1), [Box(np.full(2, 1e199), np.full(2, 1e199))], {})
+    walk = Walk({0: rows}, np.zeros(1), Shared([Box(np.full(2, 1e199), np.full(2, 1e199))]))
     with np.errstate(all="ignore"):
         walk.pay(rows @ np.full(2, 1e200), 0.0)
         assert not np.isfinite(walk.constant).any()

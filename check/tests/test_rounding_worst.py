@@ -10,7 +10,7 @@ from test_rounding import LINEAR, exact, make_box, numbers, select_case
 from unmoved_check import exact as integers
 from unmoved_check.exact_numbers import Form, Interval, times_power
 from unmoved_check.exact_steps import ExactMaximum
-from unmoved_check.floating import FloatEngine, input_hull, least_on, least_on_ball
+from unmoved_check.floating import FloatEngine, Shared, input_hull, least_on, least_on_ball
 from unmoved_check.floating_steps import Box, FloatDense, FloatMaximum, FloatScale
 from unmoved_check.leaf import Leaf
 from unmoved_check.model.steps import Dense, Maximum, Scale
@@ -128,7 +128,7 @@ def test_what_wins_almost_always_does_not_win(gap):
 def test_an_objective_that_is_no_float_is_paid_for():
     graph = read_graph(mlp([(np.eye(2), np.zeros(2))]))
     boxes = [Box(np.full(size, -1000.0), np.full(size, 1000.0)) for size in graph.sizes]
-    walk = FloatEngine(graph)._start(boxes, {}, [Leaf(0, {0: 1 + F(2) ** -60, 1: F(1)}, F(0))])
+    walk = FloatEngine(graph)._start(Shared(boxes), [Leaf(0, {0: 1 + F(2) ** -60, 1: F(1)}, F(0))])
     assert F(float(walk.constant[0])) <= -1000 * F(2) ** -60
 
 

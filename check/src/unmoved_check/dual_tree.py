@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import isfinite
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
-from unmoved_check.leaf import Engine, Hidden, Leaf, Split
-from unmoved_check.model.steps import Graph
+from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Split
+from unmoved_check.model.steps import Graph, Product
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Cut, Region
 from unmoved_check.tensor import Tensor
@@ -47,9 +48,14 @@ class Forest:
         if tree[0] == "leaf" and len(tree) == 2:
             self._leaf(tree[1], aim, cuts, path)
         elif tree[0] == "relu" and len(tree) == 5:
-            value, index = self._relu(tree[1], tree[2])
+            value, index = self._element(self.graph.relu_inputs, tree[1], tree[2])
             self.grow(tree[3], aim, cuts, (*path, Split(value, index, True, 0.0)))
             self.grow(tree[4], aim, cuts, (*path, Split(value, index, False, 0.0)))
+        elif tree[0] == "split" and len(tree) == 6:
+            value, index = self._element(self.graph.names, tree[1], tree[2])
+            point = rational(tree[3], "a split's point")
+            self.grow(tree[4], aim, cuts, (*path, Split(value, index, False, 0.0, point)))
+            self.grow(tree[5], aim, cuts, (*path, Split(value, index, True, 0.0, point)))
         elif tree[0] == "input" and len(tree) == 5:
             index = integer(tree[1], "an input split's index")
             point = rational(tree[2], "an input split's point")
@@ -60,10 +66,12 @@ class Forest:
         else:
             raise Rejection("evidence: a tree is neither a leaf nor a split with both its children")
 
-    def _relu(self, name: Json, index: Json) -> tuple[int, int]:
-        if not isinstance(name, str) or name not in self.graph.relu_inputs:
-            raise Rejection("evidence: a split of a tensor that is no ReLU's input")
-        value, at = self.graph.relu_inputs[name], integer(index, "a split's index")
+    def _element(self, names: Mapping[str, int], name: Json, index: Json) -> tuple[int, int]:
+        if not isinstance(name, str) or name not in names:
+            raise Rejection(
+                "evidence: a split of a tensor that is no ReLU's input, or that the checker doesn't compute"
+            )
+        value, at = names[name], integer(index, "a split's index")
         if not 0 <= at < self.graph.sizes[value]:
             raise Rejection("evidence: a split's index is out of range")
         return value, at
@@ -156,6 +164,42 @@ class Forest:
         return found
 
 
+def choices_of(forest: Forest) -> tuple[Choices, dict[int, Given]]:
+    """What the payload chooses for all leaves, and, by leaf number, for each: lines and planes by their names."""
+    shared: dict[int, Sequence[float]] = {}
+    own: dict[int, dict[int, Sequence[float]]] = {}
+    rows: dict[int, bytes] = {}
+    graph = forest.graph
+    for name, tensor in forest.tensors.items():
+        first, slash, rest = name.partition("/")
+        if not slash or name in forest.used:
+            continue
+        if first == "rows":
+            value = graph.names.get(rest)
+            if value is None or value in rows or tensor.dtype != "U8" or tensor.size not in (1, graph.sizes[value]):
+                raise Rejection(f"payload: {name} is not one uint8, or one for each element of a tensor")
+            rows[value] = tensor.data
+            forest.used.add(name)
+        if first not in ("lines", "planes"):
+            continue
+        number, _, inner = rest.partition("/")
+        common = rest in graph.bent
+        value = graph.bent.get(rest if common else inner)
+        k = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else -1
+        if value is None or not (common or (str(k) == number and k in forest.numbers)):
+            raise Rejection(f"payload: {name} belongs to no leaf, or to no operator that takes {first}")
+        table = shared if common else own.setdefault(k, {})
+        product = isinstance(graph.steps[value - 1], Product)
+        fits = tensor.size == 2 * graph.sizes[value] and tensor.shape[:1] == (2,) and value not in table
+        if product != (first == "planes") or tensor.dtype != ("U8" if product else "F32") or not fits:
+            raise Rejection(f"payload: {name} is not two rows of one number for each element")
+        if not all(map(isfinite, tensor.numbers)):
+            raise Rejection(f"payload: {name} holds NaN or infinity")
+        table[value] = tensor.numbers
+        forest.used.add(name)
+    return Choices(forest.hidden(), shared, rows), dict(own)
+
+
 def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
     """The least margin of all leaves, as a text; Rejection unless every leaf's lower bound is > 0."""
     graph = engine.graph
@@ -169,24 +213,26 @@ def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
     forest = Forest(graph, tensors)
     for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
         forest.grow(tree, Aim(d, conjuncts), (), ())
-    slopes, hidden = forest.slopes(), forest.hidden()
+    slopes, (choices, given) = forest.slopes(), choices_of(forest)
     strange = set(tensors) - claim.names - forest.used
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
     margins: list[Fraction | float] = []
     for cuts, leaves in forest.leaves.items():
-        sloped = [replace(leaf, slopes=slopes.get(leaf.number, {})) for leaf in leaves]
-        margins += _proved(engine, _within(claim.region, cuts), sloped, intermediate, hidden)
+        chosen = [
+            replace(leaf, slopes=slopes.get(leaf.number, {}), given=given.get(leaf.number, {})) for leaf in leaves
+        ]
+        margins += _proved(engine, _within(claim.region, cuts), chosen, intermediate, choices)
     least = f"least margin {_short(min(margins))}" if margins else "no leaf's region has a point"
     return f"{len(forest.numbers)} leaves, {least}"
 
 
 def _proved(
-    engine: Engine, region: Region, leaves: Sequence[Leaf], intermediate: str, hidden: Mapping[int, Hidden]
+    engine: Engine, region: Region, leaves: Sequence[Leaf], intermediate: str, choices: Choices
 ) -> list[Fraction | float]:
     """The margins of the leaves whose regions are not empty; Rejection when one is not > 0."""
     found: list[Fraction | float] = []
-    for leaf, margin in zip(leaves, engine.margins(region, leaves, intermediate, hidden), strict=True):
+    for leaf, margin in zip(leaves, engine.margins(region, leaves, intermediate, choices), strict=True):
         if margin is None:
             continue
         if not margin > 0:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import isqrt
-from types import MappingProxyType
 
+from unmoved_check.exact_bent import ExactElementwise, ExactProduct
 from unmoved_check.exact_deployed import ExactRounded
 from unmoved_check.exact_numbers import (
     Form,
@@ -23,8 +23,21 @@ from unmoved_check.exact_numbers import (
     times_power,
 )
 from unmoved_check.exact_steps import ExactRelu, ExactStep, prepared
-from unmoved_check.leaf import Hidden, Leaf, Split, tight
-from unmoved_check.model.steps import Graph, Maximum, Relu, Rounded, Step
+from unmoved_check.leaf import (
+    BENT,
+    NO_CHOICES,
+    Choices,
+    Given,
+    Hidden,
+    Leaf,
+    Split,
+    elementwise,
+    leading,
+    live,
+    origins,
+    tight,
+)
+from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Step, sources
 from unmoved_check.region import Ball, Region
 
 INPUT_EXP = 128
@@ -37,14 +50,16 @@ class ExactEngine:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.steps = [_made(step, graph.sizes) for step in graph.steps]
-        self.tight = tight(graph)
+        self.tight, self.live, self.leading = tight(graph), live(graph), leading(graph)
+        self.elementwise = [elementwise(graph, i) for i in range(len(graph.steps))]
+        self.origins = origins(graph)
 
     def margins(
         self,
         region: Region,
         leaves: Sequence[Leaf],
         intermediate: str,
-        hidden: Mapping[int, Hidden] = MappingProxyType({}),
+        choices: Choices = NO_CHOICES,
     ) -> list[Fraction | float | None]:
         """For every leaf a rational lower bound, None when region and splits have no point in common.
 
@@ -56,8 +71,8 @@ class ExactEngine:
             return [None] * len(leaves)
         if intermediate == "interval":
             return [self._interval_leaf(hull, leaf) for leaf in leaves]
-        bounds = self._refined(hull, region, hidden)
-        return [self._linear_leaf(bounds, region, leaf) for leaf in leaves]
+        bounds = self._refined(hull, region, choices)
+        return [self._linear_leaf(bounds, region, leaf, choices) for leaf in leaves]
 
     def enclose(self, region: Region) -> list[Interval] | None:
         """Intervals of every value, exact at a single point but for enclosed constants; None when it is empty."""
@@ -68,7 +83,7 @@ class ExactEngine:
         """The least row . y + constant that the intervals allow, through the affine steps before the output."""
         form = self._start(row, constant)
         for i in range(len(self.steps) - 1, -1, -1):
-            if isinstance(self.graph.steps[i], Relu | Maximum) or i + 1 not in form.coefs:
+            if isinstance(self.graph.steps[i], BENT) or i + 1 not in form.coefs:
                 continue
             coefs, exp = form.coefs.pop(i + 1)
             self.steps[i].backward(form, coefs, exp, bounds)
@@ -84,28 +99,57 @@ class ExactEngine:
         bounds: list[Interval] = []
         for value in range(len(self.steps) + 1):
             fresh = hull if value == 0 else self.steps[value - 1].forward(bounds).compact()
-            cut = clipped(fresh, [s for s in splits if s.value == value])
+            here = [s for s in splits if s.value == value]
+            cut = clipped(fresh, here) if here else fresh
             if cut is None:
                 return None
             bounds.append(cut)
         return bounds
 
-    def _refined(self, hull: Interval, region: Region, hidden: Mapping[int, Hidden]) -> list[Interval]:
-        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows, and by the hidden rows."""
-        bounds, done = [hull], set()
-        for step, exact in zip(self.graph.steps, self.steps, strict=True):
-            if isinstance(step, Relu | Maximum) and step.source not in done:
+    def _refined(self, hull: Interval, region: Region, choices: Choices) -> list[Interval]:
+        """Intervals, with the undecided inputs of what is not affine bounded again by rows, and by the hidden rows."""
+        bounds, done = [hull], dict[int, set[int]]()
+        for i, (step, exact) in enumerate(zip(self.graph.steps, self.steps, strict=True)):
+            if not self.live[i]:
+                pass
+            elif isinstance(step, Relu | Maximum) and step.source not in done:
                 value = step.source
                 if region.curved or not self.tight[value]:
-                    which = undecided(step, bounds[value])
-                    bounds[value] = self._rows(bounds, region, value, Hidden((*which, *which), len(which), {}))
-                    if value in hidden:
-                        bounds[value] = self._rows(bounds, region, value, hidden[value])
-                    done.add(value)
+                    which = asked(choices, value, undecided(step, bounds[value]))
+                    rows = Hidden((*which, *which), len(which), {})
+                    bounds[value] = self._rows(bounds, region, value, rows, choices)
+                    if value in choices.hidden:
+                        bounds[value] = self._rows(bounds, region, value, choices.hidden[value], choices)
+                    done[value] = set()
+            elif isinstance(exact, ExactElementwise | ExactProduct):
+                self._tighten(bounds, region, exact, choices, done)
             bounds.append(exact.forward(bounds).compact())
         return bounds
 
-    def _rows(self, bounds: list[Interval], region: Region, value: int, rows: Hidden) -> Interval:
+    def _tighten(
+        self,
+        bounds: list[Interval],
+        region: Region,
+        step: ExactElementwise | ExactProduct,
+        choices: Choices,
+        done: dict[int, set[int]],
+    ) -> None:
+        """Rows for the tensors whose elements, moved and scaled, are undecided inputs of a step."""
+        for value, open_ in zip(step.sources, step.open(bounds), strict=True):
+            start = self.origins.get(value)
+            if start is None or not (region.curved or not self.tight[start.value]):
+                continue
+            places = {start.which[i] for i in asked(choices, value, open_)}
+            old = done.setdefault(start.value, set())
+            fresh = asked(choices, start.value, sorted(p for p in places - old if p >= 0))
+            if fresh:
+                old.update(fresh)
+                rows = Hidden((*fresh, *fresh), len(fresh), {})
+                bounds[start.value] = self._rows(bounds, region, start.value, rows, choices)
+                for k in start.path:
+                    bounds[k + 1] = intersected(self.steps[k].forward(bounds), bounds[k + 1])
+
+    def _rows(self, bounds: list[Interval], region: Region, value: int, rows: Hidden, choices: Choices) -> Interval:
         """The interval of `value` intersected with what the rows say."""
         found = bounds[value].finer(INPUT_EXP)
         size = len(found.low)
@@ -114,28 +158,44 @@ class ExactEngine:
             unit = [0] * size
             unit[i] = 1 if r < rows.lows else -1
             slopes = {v: spread(bounds[v], elements, given[r]) for v, (elements, given) in rows.slopes.items()}
-            least = floor_at(self._walk(Form({value: (unit, 0)}), bounds, region, value, slopes), found.exp)
+            least = floor_at(
+                self._walk(Form({value: (unit, 0)}), bounds, region, value, (slopes, choices.given)), found.exp
+            )
             if r < rows.lows:
                 low[i] = max(low[i], least)
             else:
                 high[i] = min(high[i], -least)
         return Interval(low, high, found.exp)
 
-    def _linear_leaf(self, bounds: list[Interval], region: Region, leaf: Leaf) -> Fraction | None:
-        bounds = list(bounds)
-        for value in {s.value for s in leaf.splits}:
-            cut = clipped(bounds[value], [s for s in leaf.splits if s.value == value])
-            if cut is None:
-                return None
-            bounds[value] = cut
+    def _linear_leaf(self, bounds: list[Interval], region: Region, leaf: Leaf, choices: Choices) -> Fraction | None:
+        cut = self._cut(bounds, leaf.splits)
+        if cut is None:
+            return None
         form = self._start(leaf.row, leaf.constant)
         for split in leaf.splits:
-            # weak duality: on z >= 0, row >= row - multiplier * z; on z <= 0, row >= row + multiplier * z
+            # weak duality: on z >= p, row >= row - multiplier * (z - p); on z <= p, row >= row + multiplier * (z - p)
             numbers, exp = scaled_floats([split.multiplier])
+            signed = numbers[0] if split.positive else -numbers[0]
             coefs = [0] * self.graph.sizes[split.value]
-            coefs[split.index] = -numbers[0] if split.positive else numbers[0]
+            coefs[split.index] = -signed
             form.add(split.value, coefs, exp)
-        return self._walk(form, bounds, region, len(self.steps), leaf.slopes)
+            form.charge(floor_at(signed * split.point, INPUT_EXP), exp + INPUT_EXP)
+        return self._walk(form, cut, region, len(self.steps), (leaf.slopes, {**choices.given, **leaf.given}))
+
+    def _cut(self, bounds: list[Interval], splits: Sequence[Split]) -> list[Interval] | None:
+        """Bounds under the splits, and of what is computed from these element by element; None when nothing is left."""
+        found, changed = list(bounds), {s.value for s in splits}
+        for value in range(len(bounds)) if changed else ():
+            passes = value and self.leading[value] and self.elementwise[value - 1]
+            if passes and changed.intersection(sources(self.graph.steps[value - 1])):
+                found[value] = intersected(self.steps[value - 1].forward(found), found[value])
+                changed.add(value)
+            if value in changed:
+                cut = clipped(found[value], [s for s in splits if s.value == value])
+                if cut is None:
+                    return None
+                found[value] = cut
+        return found
 
     def _start(self, row: Mapping[int, Fraction], constant: Fraction) -> Form:
         """The row on the output; a number that is not dyadic was refused where it was read."""
@@ -150,7 +210,12 @@ class ExactEngine:
         return form
 
     def _walk(
-        self, form: Form, bounds: list[Interval], region: Region, value: int, slopes: Mapping[int, bytes]
+        self,
+        form: Form,
+        bounds: list[Interval],
+        region: Region,
+        value: int,
+        chosen: tuple[Mapping[int, bytes], Given],
     ) -> Fraction:
         """The form's lower bound over the region, walking back from `value` to the input."""
         for i in range(value - 1, -1, -1):
@@ -159,7 +224,9 @@ class ExactEngine:
             coefs, exp = form.coefs.pop(i + 1)
             step = self.steps[i]
             if isinstance(step, ExactRelu):
-                step.backward(form, coefs, exp, bounds, slopes.get(step.step.source))
+                step.backward(form, coefs, exp, bounds, chosen[0].get(step.step.source))
+            elif isinstance(step, ExactElementwise | ExactProduct):
+                step.backward(form, coefs, exp, bounds, chosen[1].get(i + 1))
             else:
                 step.backward(form, coefs, exp, bounds)
         if 0 not in form.coefs:
@@ -175,7 +242,27 @@ def _made(step: Step, sizes: Sequence[int]) -> ExactStep:
     """The step in integers."""
     if isinstance(step, Rounded):
         return ExactRounded(step, [prepared(inner, step.sizes) for inner in step.program])
+    if isinstance(step, Elementwise):
+        return ExactElementwise(step)
+    if isinstance(step, Product):
+        return ExactProduct(step)
     return prepared(step, sizes)
+
+
+def intersected(x: Interval, y: Interval) -> Interval:
+    """Both at once; low > high where they don't meet."""
+    exp = max(x.exp, y.exp)
+    x, y = x.finer(exp), y.finer(exp)
+    low = [max(a, b) for a, b in zip(x.low, y.low, strict=True)]
+    return Interval(low, [min(a, b) for a, b in zip(x.high, y.high, strict=True)], exp)
+
+
+def asked(choices: Choices, value: int, which: Sequence[int]) -> list[int]:
+    """Those elements for which the evidence asks rows: all where it says nothing."""
+    mask = choices.rows.get(value)
+    if mask is None:
+        return list(which)
+    return [i for i in which if mask[i if len(mask) > 1 else 0]]
 
 
 def spread(x: Interval, elements: Sequence[int], given: bytes) -> bytes:
@@ -200,19 +287,16 @@ def undecided(step: Relu | Maximum, x: Interval) -> list[int]:
 
 
 def clipped(x: Interval, splits: Sequence[Split]) -> Interval | None:
-    """The interval under z_i >= 0 or z_i <= 0; None when nothing is left."""
-    if not splits:
-        return x
+    """The interval under z_i >= p or z_i <= p, p rounded outward; None when nothing is left."""
+    x = x.finer(max([0, *(INPUT_EXP for s in splits if s.point)]))
     low, high = list(x.low), list(x.high)
     for split in splits:
         i = split.index
         if split.positive:
-            low[i] = max(low[i], 0)
+            low[i] = max(low[i], floor_at(split.point, x.exp))
         else:
-            high[i] = min(high[i], 0)
-        if low[i] > high[i]:
-            return None
-    return Interval(low, high, x.exp)
+            high[i] = min(high[i], ceil_at(split.point, x.exp))
+    return None if any(a > b for a, b in zip(low, high, strict=True)) else Interval(low, high, x.exp)
 
 
 def input_hull(region: Region) -> Interval | None:

@@ -9,8 +9,21 @@ from operator import mul
 from typing import Protocol
 
 from unmoved_check.exact_numbers import KEPT_BITS, Form, Interval, ceil_at, dyadic_exp, floor_at, scaled_floats
+from unmoved_check.model.curve import Bracket
 from unmoved_check.model.movement import strides as row_major
-from unmoved_check.model.steps import Bracket, Conv, Dense, Maximum, Relu, Rounded, Scale, Select, Step, Sum
+from unmoved_check.model.steps import (
+    Conv,
+    Dense,
+    Elementwise,
+    Maximum,
+    Product,
+    Relu,
+    Rounded,
+    Scale,
+    Select,
+    Step,
+    Sum,
+)
 
 Bounds = list[Interval]
 
@@ -340,5 +353,5 @@ def prepared(step: Step, sizes: Sequence[int]) -> ExactStep:
             return ExactRelu(step)
         case Maximum():
             return ExactMaximum(step, sizes[step.source])
-        case Rounded():
+        case Rounded() | Elementwise() | Product():
             raise ValueError("a Rounded step within another")

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
+from math import inf, nextafter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unmoved_check.floating_bent import FloatElementwise, FloatProduct, Planes
 from unmoved_check.floating_deployed import FloatRounded
 from unmoved_check.floating_rounding import (
     LARGEST,
@@ -30,9 +31,21 @@ from unmoved_check.floating_rounding import (
     up,
     weighed,
 )
-from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, FloatStep, prepared
-from unmoved_check.leaf import Hidden, Leaf, Split, tight
-from unmoved_check.model.steps import Graph, Rounded, Step
+from unmoved_check.floating_steps import Box, Boxes, FloatMaximum, FloatRelu, FloatStep, Parts, prepared
+from unmoved_check.leaf import (
+    BENT,
+    NO_CHOICES,
+    Choices,
+    Given,
+    Leaf,
+    Split,
+    elementwise,
+    leading,
+    live,
+    origins,
+    tight,
+)
+from unmoved_check.model.steps import Elementwise, Graph, Product, Rounded, Step, sources
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
 
@@ -43,15 +56,25 @@ Overrides = Mapping[int, tuple[Array, Array]]
 
 
 @dataclass
+class Shared:
+    """What all rows of one region have in common: bounds, given lines and planes, and what follows for each step."""
+
+    boxes: Boxes
+    given: Given = field(default_factory=dict)
+    prices: dict[int, Array | None] = field(default_factory=dict)
+    planes: dict[int, tuple[Planes, Array]] = field(default_factory=dict)
+
+
+@dataclass
 class Walk:
     """One batch of rows on its way back: coefs[v] of shape (m, n_v), constant (m,), bounds and prices paid so far."""
 
     coefs: dict[int, Array]
     constant: Array
-    boxes: Boxes
-    prices: dict[int, Array | None]
+    shared: Shared
     slopes: Mapping[int, Array] = field(default_factory=dict)
     cuts: Overrides = field(default_factory=dict)
+    given: Mapping[int, Array] = field(default_factory=dict)
 
     def pay(self, constant: Array | float, loss: Array | float) -> None:
         """Constant += constant - loss, rounded down."""
@@ -64,7 +87,7 @@ class Walk:
             return
         total = self.coefs[value] + rows
         self.coefs[value] = total
-        box = self.boxes[value]
+        box = self.shared.boxes[value]
         self.pay(0.0, weighed(total, 1.05 * U * box.size + TINY) + box.floor)
 
 
@@ -73,8 +96,12 @@ class FloatEngine:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.steps = [_made(step, graph.sizes) for step in graph.steps]
-        self.tight = tight(graph)
+        self.steps: list[FloatStep | FloatElementwise | FloatProduct] = [
+            _made(step, graph.sizes) for step in graph.steps
+        ]
+        self.tight, self.live, self.leading = tight(graph), live(graph), leading(graph)
+        self.elementwise = [elementwise(graph, i) for i in range(len(graph.steps))]
+        self.origins = origins(graph)
         self.chunk = max(16, CELLS // max(graph.sizes))
 
     def margins(
@@ -82,7 +109,7 @@ class FloatEngine:
         region: Region,
         leaves: Sequence[Leaf],
         intermediate: str,
-        hidden: Mapping[int, Hidden] = MappingProxyType({}),
+        choices: Choices = NO_CHOICES,
     ) -> list[Fraction | float | None]:
         """For every leaf a lower bound, None when region and splits have no point in common.
 
@@ -97,10 +124,9 @@ class FloatEngine:
             if intermediate == "interval":
                 return self._interval_leaves(hull, leaves)
             found: list[Fraction | float | None] = []
-            boxes = self._refined(hull, region, hidden)
-            prices: dict[int, Array | None] = {}
+            shared = Shared(self._refined(hull, region, choices), choices.given)
             for at in range(0, len(leaves), self.chunk):
-                found += self._linear_leaves(boxes, prices, region, leaves[at : at + self.chunk])
+                found += self._linear_leaves(shared, region, leaves[at : at + self.chunk])
             return found
 
     def _interval_leaves(self, hull: Box, leaves: Sequence[Leaf]) -> list[Fraction | float | None]:
@@ -130,26 +156,53 @@ class FloatEngine:
             boxes.append(box if low is box.low and high is box.high else Box(low, high))
         return boxes
 
-    def _refined(self, hull: Box, region: Region, hidden: Mapping[int, Hidden]) -> Boxes:
-        """Intervals, with the undecided inputs of Relu and MaxPool bounded again by rows, and by the hidden rows."""
-        boxes = [checked(hull)]
-        for step in self.steps:
-            if isinstance(step, FloatRelu | FloatMaximum) and (region.curved or not self.tight[step.source]):
-                which = undecided(step, boxes[step.source])
-                if which.size:
-                    both = np.concatenate([which, which])
-                    boxes[step.source] = self._rows(boxes, region, step.source, both, which.size, {})
-                if step.source in hidden:
-                    rows = hidden[step.source]
-                    elements = np.array(rows.elements, dtype=np.intp)
-                    slopes = {v: spread(boxes[v], *given) for v, given in rows.slopes.items()}
-                    boxes[step.source] = self._rows(boxes, region, step.source, elements, rows.lows, slopes)
+    def _refined(self, hull: Box, region: Region, choices: Choices) -> Boxes:
+        """Intervals, with the undecided inputs of what is not affine bounded again by rows, and by the hidden rows."""
+        boxes, done = [checked(hull)], Done()
+        for i, step in enumerate(self.steps):
+            if not self.live[i]:
+                pass
+            elif isinstance(step, FloatRelu | FloatMaximum) and (region.curved or not self.tight[step.source]):
+                self._tighten(boxes, region, step, choices)
+            elif isinstance(step, FloatElementwise | FloatProduct):
+                self._tighten_bent(boxes, region, i, choices, done)
             boxes.append(checked(step.forward(boxes)))
         return boxes
 
+    def _tighten(self, boxes: Boxes, region: Region, step: FloatRelu | FloatMaximum, choices: Choices) -> None:
+        """Rows, and then hidden rows, for the input of a Relu or a MaxPool."""
+        value = step.source
+        which = asked(choices, value, undecided(step, boxes[value]))
+        if which.size:
+            both = np.concatenate([which, which])
+            boxes[value] = self._rows(Shared(boxes, choices.given), region, value, both, which.size, {})
+        if value in choices.hidden:
+            rows = choices.hidden[value]
+            elements = np.array(rows.elements, dtype=np.intp)
+            slopes = {v: spread(boxes[v], *given) for v, given in rows.slopes.items()}
+            boxes[value] = self._rows(Shared(boxes, choices.given), region, value, elements, rows.lows, slopes)
+
+    def _tighten_bent(self, boxes: Boxes, region: Region, i: int, choices: Choices, done: Done) -> None:
+        """Rows for the tensors whose elements, moved and scaled, are undecided inputs of step i."""
+        step = self.steps[i]
+        assert isinstance(step, FloatElementwise | FloatProduct)
+        open_ = step.open([boxes[v] for v in step.sources])
+        for value, mask in zip(step.sources, open_, strict=True):
+            start = self.origins.get(value)
+            if start is None or not (region.curved or not self.tight[start.value]):
+                continue
+            places = np.asarray(start.which)[asked(choices, value, np.flatnonzero(mask))]
+            which = done.fresh(start.value, asked(choices, start.value, np.unique(places[places >= 0])))
+            if which.size:
+                both = np.concatenate([which, which])
+                boxes[start.value] = self._rows(Shared(boxes, choices.given), region, start.value, both, which.size, {})
+                for k in start.path:
+                    fresh, old = self.steps[k].forward(boxes), boxes[k + 1]
+                    boxes[k + 1] = checked(Box(np.maximum(fresh.low, old.low), np.minimum(fresh.high, old.high)))
+
     def _rows(
         self,
-        boxes: Boxes,
+        shared: Shared,
         region: Region,
         value: int,
         elements: NDArray[np.intp],
@@ -157,28 +210,25 @@ class FloatEngine:
         slopes: Mapping[int, Array],
     ) -> Box:
         """The box of `value` intersected with what rows say: the first `lows` are single elements, the others -1 x."""
-        low, high = boxes[value].low.copy(), boxes[value].high.copy()
+        low, high = shared.boxes[value].low.copy(), shared.boxes[value].high.copy()
         signs = np.where(np.arange(elements.size) < lows, 1.0, -1.0)
-        prices: dict[int, Array | None] = {}
         for at in range(0, elements.size, self.chunk):
             part = slice(at, at + self.chunk)
             which, sign = elements[part], signs[part]
             rows = np.zeros((which.size, low.size))
             rows[np.arange(which.size), which] = sign
             chosen = {v: given[part] for v, given in slopes.items()}
-            walk = Walk({value: rows}, np.zeros(which.size), boxes, prices, chosen)
+            walk = Walk({value: rows}, np.zeros(which.size), shared, chosen)
             least, below = self._walk(walk, region, value), sign > 0
             low[which[below]] = np.maximum(low[which[below]], least[below])
             high[which[~below]] = np.minimum(high[which[~below]], -least[~below])
         return checked(Box(low, high))
 
-    def _linear_leaves(
-        self, boxes: Boxes, prices: dict[int, Array | None], region: Region, leaves: Sequence[Leaf]
-    ) -> list[Fraction | float | None]:
-        walk = self._start(boxes, prices, leaves)
-        empty = np.zeros(len(leaves), dtype=bool)
+    def _linear_leaves(self, shared: Shared, region: Region, leaves: Sequence[Leaf]) -> list[Fraction | float | None]:
+        walk, boxes = self._start(shared, leaves), shared.boxes
         cuts: dict[int, tuple[Array, Array]] = {}
         slopes: dict[int, Array] = {}
+        shift = np.zeros(len(leaves))
         for r, leaf in enumerate(leaves):
             for split in leaf.splits:
                 if split.value not in cuts:
@@ -187,18 +237,37 @@ class FloatEngine:
                     walk.coefs.setdefault(split.value, np.zeros(shape))
                 low, high = cuts[split.value]
                 low[r], high[r] = cut(low[r], high[r], split)
-                empty[r] |= low[r, split.index] > high[r, split.index]
-                # weak duality; fl(a - multiplier) is a less some multiplier >= 0, because rounding is monotone
-                walk.coefs[split.value][r, split.index] -= split.multiplier if split.positive else -split.multiplier
+                shift[r] = nextafter(shift[r] + _multiplied(walk.coefs[split.value][r], split), -inf)
             for value, bytes_ in leaf.slopes.items():
                 if value not in slopes:
                     slopes[value] = default_slopes(boxes[value], cuts.get(value), len(leaves))
                 slopes[value][r] = np.frombuffer(bytes_, dtype=np.uint8) / 255.0
-        walk.cuts, walk.slopes = cuts, slopes
+        walk.pay(shift, 0.0)
+        empty = self._passed_on(cuts, boxes, len(leaves))
+        walk.cuts, walk.slopes, walk.given = cuts, slopes, _tables(shared, leaves)
         margins = self._walk(walk, region, len(self.steps))
         return [None if e else float(m) for m, e in zip(margins, empty, strict=True)]
 
-    def _start(self, boxes: Boxes, prices: dict[int, Array | None], leaves: Sequence[Leaf]) -> Walk:
+    def _passed_on(self, cuts: dict[int, tuple[Array, Array]], boxes: Boxes, rows: int) -> NDArray[np.bool_]:
+        """Cut what is computed element by element from what is cut; which rows are left without a point."""
+        empty = np.zeros(rows, dtype=bool)
+        for value in range(len(boxes)):
+            step = self.steps[value - 1] if value else None
+            if step is not None and self.leading[value] and self.elementwise[value - 1]:
+                origin = sources(self.graph.steps[value - 1])
+                if any(v in cuts for v in origin):
+                    fresh = step.forward(_cut_boxes(boxes, cuts, origin))
+                    low, high = cuts.get(value, (boxes[value].low[None], boxes[value].high[None]))
+                    cuts[value] = (np.maximum(low, fresh.low), np.minimum(high, fresh.high))
+            if value in cuts:
+                low, high = cuts[value]
+                void = (low > high).any(axis=1)
+                if void.any():
+                    empty |= void
+                    low[void], high[void] = boxes[value].low, boxes[value].high
+        return empty
+
+    def _start(self, shared: Shared, leaves: Sequence[Leaf]) -> Walk:
         """The leaves' rows on the output; what float64 can't hold of them is paid for at the output's bounds."""
         rows = np.zeros((len(leaves), self.graph.outputs))
         loss = np.zeros_like(rows)
@@ -206,9 +275,9 @@ class FloatEngine:
         for r, leaf in enumerate(leaves):
             for j, coefficient in leaf.row.items():
                 rows[r, j], loss[r, j] = nearest(coefficient, coefficient)
-        walk = Walk({self.graph.output: rows}, constant, boxes, prices)
+        walk = Walk({self.graph.output: rows}, constant, shared)
         if loss.any():
-            box = boxes[self.graph.output]
+            box = shared.boxes[self.graph.output]
             walk.pay(0.0, weighed(loss, box.size) + box.floor)
         return walk
 
@@ -219,7 +288,7 @@ class FloatEngine:
                 self._step(walk, i)
         if 0 in walk.coefs:
             rows = walk.coefs[0]
-            best = least_on(rows, walk.boxes[0])
+            best = least_on(rows, walk.shared.boxes[0])
             if region.ball is not None and region.curved:
                 best = np.maximum(best, least_on_ball(rows, region.ball))
             walk.pay(best, 0.0)
@@ -227,38 +296,64 @@ class FloatEngine:
 
     def _step(self, walk: Walk, i: int) -> None:
         """The rows on value i + 1 become rows on the sources of step i."""
-        rows, step = walk.coefs.pop(i + 1), self.steps[i]
+        rows, step, shared = walk.coefs.pop(i + 1), self.steps[i], walk.shared
+        boxes = shared.boxes
         if isinstance(step, FloatRelu) and (step.source in walk.cuts or step.source in walk.slopes):
-            box = walk.boxes[step.source]
+            box = boxes[step.source]
             low, high = walk.cuts.get(step.source, (box.low[None], box.high[None]))
             found, intercept = step.lines(rows, low, high, walk.slopes.get(step.source))
             walk.pay(intercept, box.floor)
             walk.add(step.source, found)
             return
-        if i not in walk.prices:
-            walk.prices[i] = step.price(walk.boxes)
-        price = walk.prices[i]
-        parts, constant = step.backward(rows, walk.boxes)
-        floor = sum(walk.boxes[source].floor for source, _ in parts)
-        walk.pay(constant, floor if price is None else weighed(rows, price) + floor)
+        if isinstance(step, FloatElementwise | FloatProduct):
+            parts, constant, loss = self._bent(walk, i, step, rows)
+        else:
+            if i not in shared.prices:
+                shared.prices[i] = step.price(boxes)
+            price = shared.prices[i]
+            parts, constant = step.backward(rows, boxes)
+            loss = 0.0 if price is None else weighed(rows, price)
+        walk.pay(constant, loss + sum(boxes[source].floor for source, _ in parts))
         for source, found in parts:
             walk.add(source, found)
 
+    def _bent(
+        self, walk: Walk, i: int, step: FloatElementwise | FloatProduct, rows: Array
+    ) -> tuple[Parts, Array | float, Array | float]:
+        """Planes of the region, or of each row's own cuts and choices."""
+        shared, own = walk.shared, walk.given.get(i + 1)
+        if own is None and not any(v in walk.cuts for v in step.sources):
+            if i not in shared.planes:
+                planes = step.planes(
+                    _ends(shared.boxes, {}, step.sources), _table(shared.given.get(i + 1)), shared.boxes
+                )
+                shared.planes[i] = planes, planes.price
+            planes, price = shared.planes[i]
+        else:
+            given = _table(shared.given.get(i + 1)) if own is None else own
+            planes = step.planes(_ends(shared.boxes, walk.cuts, step.sources), given, shared.boxes)
+            price = planes.price
+        return planes.pull(rows, price)
+
     def _least(self, boxes: Boxes, leaves: Sequence[Leaf]) -> Array:
         """The least values that the intervals allow, through the affine steps before the output."""
-        walk = self._start(boxes, {}, leaves)
+        walk = self._start(Shared(boxes), leaves)
         for i in range(len(self.steps) - 1, -1, -1):
-            if i + 1 in walk.coefs and not isinstance(self.steps[i], FloatRelu | FloatMaximum):
+            if i + 1 in walk.coefs and not isinstance(self.graph.steps[i], BENT):
                 self._step(walk, i)
         for value, rows in walk.coefs.items():
             walk.pay(least_on(rows, boxes[value]), 0.0)
         return np.where(np.isfinite(walk.constant), walk.constant, -np.inf)
 
 
-def _made(step: Step, sizes: tuple[int, ...]) -> FloatStep:
+def _made(step: Step, sizes: tuple[int, ...]) -> FloatStep | FloatElementwise | FloatProduct:
     """The step in float64."""
     if isinstance(step, Rounded):
         return FloatRounded(step, [prepared(inner, step.sizes) for inner in step.program])
+    if isinstance(step, Elementwise):
+        return FloatElementwise(step)
+    if isinstance(step, Product):
+        return FloatProduct(step)
     return prepared(step, sizes)
 
 
@@ -278,13 +373,83 @@ def checked(box: Box) -> Box:
 
 
 def cut(low: Array, high: Array, split: Split) -> tuple[Array, Array]:
-    """Bounds under z_i >= 0 or z_i <= 0."""
+    """Bounds under z_i >= p or z_i <= p, p rounded outward."""
     low, high = low.copy(), high.copy()
     if split.positive:
-        low[split.index] = max(low[split.index], 0.0)
+        low[split.index] = max(low[split.index], float_down(split.point))
     else:
-        high[split.index] = min(high[split.index], 0.0)
+        high[split.index] = min(high[split.index], float_up(split.point))
     return low, high
+
+
+def _multiplied(row: Array, split: Split) -> float:
+    """Add what a split's multiplier makes of a row, and return a lower bound of the constant that comes with it.
+
+    Weak duality: on z >= p, row >= row - m (z - p). The coefficient fl(a - m) is a less some m' >= 0, because rounding
+    is monotone, with |m' - m| <= u |fl(a - m)|: m' p is what the constant gains.
+    """
+    signed = split.multiplier if split.positive else -split.multiplier
+    row[split.index] -= signed
+    if not split.point:
+        return 0.0
+    low, high = float_down(split.point), float_up(split.point)
+    gain = min(nextafter(signed * low, -inf), nextafter(signed * high, -inf))
+    loss = 2.0 * U * abs(float(row[split.index])) * max(abs(low), abs(high)) + TINY
+    return nextafter(gain - loss, -inf)
+
+
+def _cut_boxes(boxes: Boxes, cuts: Overrides, origin: Sequence[int]) -> Boxes:
+    """The boxes with one row a leaf where the sources of a step are cut."""
+    found = list(boxes)
+    for v in origin:
+        found[v] = Box(*cuts[v]) if v in cuts else Box(boxes[v].low[None], boxes[v].high[None])
+    return found
+
+
+def _ends(boxes: Boxes, cuts: Overrides, origin: Sequence[int]) -> list[tuple[Array, Array]]:
+    return [cuts.get(v, (boxes[v].low[None], boxes[v].high[None])) for v in origin]
+
+
+def _table(given: Sequence[float] | None) -> Array | None:
+    """Given numbers as one row of lower and one of upper choices."""
+    return None if given is None else np.array(given, dtype=np.float64).reshape(1, 2, -1)
+
+
+def _tables(shared: Shared, leaves: Sequence[Leaf]) -> dict[int, Array]:
+    """Choices of a leaf's own, (leaves, 2, n); those of all leaves, or NaN, where there are none."""
+    found: dict[int, Array] = {}
+    for r, leaf in enumerate(leaves):
+        for value, numbers in leaf.given.items():
+            if value not in found:
+                common = _table(shared.given.get(value))
+                one = np.full((1, 2, len(numbers) // 2), np.nan) if common is None else common
+                found[value] = np.repeat(one, len(leaves), axis=0)
+            found[value][r] = np.array(numbers, dtype=np.float64).reshape(2, -1)
+    return found
+
+
+class Done:
+    """Which elements of which values rows have bounded."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, NDArray[np.intp]] = {}
+
+    def fresh(self, value: int, which: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those that are new."""
+        old = self._seen.get(value, np.zeros(0, dtype=np.intp))
+        new: NDArray[np.intp] = np.setdiff1d(which, old)
+        self._seen[value] = np.concatenate([old, new])
+        return new
+
+
+def asked(choices: Choices, value: int, which: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those elements for which the evidence asks rows: all where it says nothing."""
+    mask = choices.rows.get(value)
+    if mask is None:
+        return which
+    wanted = np.frombuffer(mask, dtype=np.uint8) != 0
+    kept: NDArray[np.intp] = which[wanted[which] if wanted.size > 1 else np.full(which.size, wanted[0])]
+    return kept
 
 
 def default_slopes(box: Box, cuts: tuple[Array, Array] | None, rows: int) -> Array:

@@ -9,6 +9,7 @@ for underflow inside the price. gamma, raised, weighed: see floating_rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Protocol
@@ -29,7 +30,19 @@ from unmoved_check.floating_rounding import (
     raised,
     up,
 )
-from unmoved_check.model.steps import Conv, Dense, Maximum, Relu, Rounded, Scale, Select, Step, Sum
+from unmoved_check.model.steps import (
+    Conv,
+    Dense,
+    Elementwise,
+    Maximum,
+    Product,
+    Relu,
+    Rounded,
+    Scale,
+    Select,
+    Step,
+    Sum,
+)
 
 
 @dataclass
@@ -184,6 +197,13 @@ class FloatScale:
         return [(self.source, rows if self.plain else rows * self.s)], np.asarray(rows @ self.t)
 
 
+def _joined(parts: Sequence[Array], shape: tuple[int, ...]) -> Array:
+    """Values end to end, one row or several."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([np.broadcast_to(p, (*shape, p.shape[-1])) for p in parts], axis=-1)
+
+
 class FloatSelect:
     """Elements of the sources, or constants: no rounding, but where an input is read more than once or constants enter.
 
@@ -206,11 +226,12 @@ class FloatSelect:
 
     def forward(self, boxes: Boxes) -> Box:
         """The intervals at those places."""
-        low, high = np.empty(self.size), np.empty(self.size)
-        low[self.kept] = np.concatenate([boxes[v].low for v in self.sources])[self.places]
-        high[self.kept] = np.concatenate([boxes[v].high for v in self.sources])[self.places]
-        low[self.filled] = down(self.fill - self.fill_open)
-        high[self.filled] = up(self.fill + self.fill_open)
+        shape = np.broadcast_shapes(*(boxes[v].low.shape[:-1] for v in self.sources))
+        low, high = np.empty((*shape, self.size)), np.empty((*shape, self.size))
+        low[..., self.kept] = _joined([boxes[v].low for v in self.sources], shape)[..., self.places]
+        high[..., self.kept] = _joined([boxes[v].high for v in self.sources], shape)[..., self.places]
+        low[..., self.filled] = down(self.fill - self.fill_open)
+        high[..., self.filled] = up(self.fill + self.fill_open)
         return Box(low, high)
 
     def price(self, boxes: Boxes) -> Array | None:
@@ -362,5 +383,5 @@ def prepared(step: Step, sizes: tuple[int, ...]) -> FloatStep:
             return FloatRelu(step)
         case Maximum():
             return FloatMaximum(step, sizes[step.source])
-        case Rounded():
+        case Rounded() | Elementwise() | Product():
             raise ValueError("a Rounded step within another")

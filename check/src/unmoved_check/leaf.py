@@ -7,25 +7,32 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
-from unmoved_check.model.steps import Graph, Maximum, Relu, Rounded, Scale, Select, sources
+from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Scale, Select, sources
 from unmoved_check.region import Region
 
 
 @dataclass(frozen=True)
 class Split:
-    """z[index] >= 0 (`positive`) or <= 0 of a ReLU's input `value`, with its multiplier >= 0."""
+    """z[index] >= point (`positive`) or <= point of a value, with its multiplier >= 0."""
 
     value: int
     index: int
     positive: bool
     multiplier: float
+    point: Fraction = Fraction(0)
+
+
+Given = Mapping[int, Sequence[float]]
+"""By the value that an Elementwise or Product step makes: slopes of the lower and then of the upper lines of all
+elements, or shares of planes in 255ths."""
 
 
 @dataclass(frozen=True)
 class Leaf:
     """Bound sum_i row[i] * y_i + constant from below over the region and the splits.
 
-    `slopes` gives, for some ReLU inputs, the lower line's slope of every element in 255ths (final row only).
+    `slopes` gives, for some ReLU inputs, the lower line's slope of every element in 255ths (final row only), `given`
+    lines and planes of other steps.
     """
 
     number: int
@@ -33,6 +40,7 @@ class Leaf:
     constant: Fraction
     splits: tuple[Split, ...] = ()
     slopes: Mapping[int, bytes] = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,17 +55,32 @@ class Hidden:
     slopes: Mapping[int, tuple[tuple[int, ...], Sequence[bytes]]]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What the evidence says of all leaves: further rows for ReLU inputs, lines and planes for every row.
+
+    `rows`, by value: for each element, or for all, whether backward rows bound it when it is undecided.
+    """
+
+    hidden: Mapping[int, Hidden] = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
+    rows: Mapping[int, bytes] = field(default_factory=dict)
+
+
+NO_CHOICES = Choices()
+
+
 class Engine(Protocol):
     """One arithmetic: lower bounds that hold in exact real numbers."""
 
     graph: Graph
 
     def margins(
-        self, region: Region, leaves: Sequence[Leaf], intermediate: str, hidden: Mapping[int, Hidden] = ...
+        self, region: Region, leaves: Sequence[Leaf], intermediate: str, choices: Choices = ...
     ) -> list[Fraction | float | None]:
         """For every leaf a lower bound over the region and its splits; None when that set is empty.
 
-        `hidden` holds rows of further choices for ReLU inputs; only `linear` bounds use them.
+        Only `linear` bounds use the choices.
         """
         ...
 
@@ -72,10 +95,82 @@ def tight(graph: Graph) -> list[bool]:
         origin = sources(step)
         alone = len(origin) == 1
         kept = [w for w in step.which if w >= 0] if isinstance(step, Select) else []
-        elementwise = isinstance(step, Scale | Relu | Rounded) or (
+        elementwise = isinstance(step, Scale | Relu | Elementwise | Rounded) or (
             isinstance(step, Select) and len(set(kept)) == len(kept)
         )
         independent.append(alone and elementwise and independent[origin[0]])
         mixes = alone and independent[origin[0]] and not isinstance(step, Maximum)
         exact.append(mixes or (alone and elementwise and exact[origin[0]]))
     return exact
+
+
+BENT = Relu | Maximum | Elementwise | Product
+"""The steps that are not affine."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The value whose elements, scaled and moved by the steps `path`, are those of another one: `which` of them.
+
+    `which` is -1 for constants.
+    """
+
+    value: int
+    which: Sequence[int]
+    path: tuple[int, ...]
+
+
+def origins(graph: Graph) -> dict[int, Origin]:
+    """For every input of an Elementwise or Product step where its elements come from.
+
+    Left out where rows are of no use: the input, and what a Relu, a Maximum or an Elementwise step makes.
+    """
+    found = {}
+    for step in graph.steps:
+        for value in sources(step) if isinstance(step, Elementwise | Product) else ():
+            start = _origin(graph, value)
+            if start is not None:
+                found[value] = start
+    return found
+
+
+def _origin(graph: Graph, value: int) -> Origin | None:
+    which = list(range(graph.sizes[value]))
+    path: list[int] = []
+    while value:
+        step = graph.steps[value - 1]
+        if isinstance(step, Select) and len(step.sources) == 1:
+            which = [max(step.which[w], -1) if w >= 0 else -1 for w in which]
+        elif not isinstance(step, Scale):
+            useless = isinstance(step, Relu | Maximum | Elementwise)
+            return None if useless else Origin(value, which, tuple(path[::-1]))
+        path.append(value - 1)
+        value = sources(step)[0]
+    return None
+
+
+def elementwise(graph: Graph, i: int) -> bool:
+    """Whether every element that step i makes depends on one element of its sources only."""
+    return isinstance(graph.steps[i], Scale | Select | Relu | Elementwise)
+
+
+def leading(graph: Graph) -> list[bool]:
+    """For every value, whether its bounds shape, element by element, the relaxation of a step behind it."""
+    found = [False] * (len(graph.steps) + 1)
+    for i in range(len(graph.steps) - 1, -1, -1):
+        step = graph.steps[i]
+        if isinstance(step, Relu | Elementwise | Product) or (elementwise(graph, i) and found[i + 1]):
+            for source in sources(step):
+                found[source] = True
+    return found
+
+
+def live(graph: Graph) -> list[bool]:
+    """For every step, whether the output depends on what it makes."""
+    found = [False] * (len(graph.steps) + 1)
+    found[graph.output] = True
+    for i in range(len(graph.steps) - 1, -1, -1):
+        if found[i + 1]:
+            for source in sources(graph.steps[i]):
+                found[source] = True
+    return found[1:]

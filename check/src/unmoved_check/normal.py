@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import isqrt
 
-__all__ = ["CONFINES", "exp_bounds", "normal_cdf_bounds", "normal_quantile_bounds"]
+__all__ = ["CONFINES", "WORK", "exp_bounds", "normal_cdf_bounds", "normal_quantile_bounds", "root_two_pi"]
 
 WORK = 640
 POINT = 128
@@ -75,7 +75,7 @@ def _arctan_reciprocal(n: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _root_two_pi() -> tuple[int, int]:
+def root_two_pi() -> tuple[int, int]:
     """Enclose sqrt(2 pi), with pi = 16 arctan(1/5) - 4 arctan(1/239) (Machin)."""
     five_low, five_high = _arctan_reciprocal(5)
     other_low, other_high = _arctan_reciprocal(239)
@@ -107,7 +107,7 @@ def normal_cdf_bounds(z: int) -> tuple[int, int]:
         high += term_high
     high += term_high
     exp_low, exp_high = exp_bounds(Fraction(square, 1 << (2 * POINT + 1)))
-    root_low, root_high = _root_two_pi()
+    root_low, root_high = root_two_pi()
     half = ONE >> 1
     below = (low << (2 * WORK)) // (exp_high * root_high)
     above = -(-(high << (2 * WORK)) // (exp_low * root_low))
@@ -127,7 +127,7 @@ def _quantile_guess(probability: Fraction) -> int:
     z = (low + high) >> 1
     for _ in range(12):
         exponent = exp_bounds(Fraction(z * z, 1 << (2 * POINT + 1)))[0]
-        density = max(1, (1 << (3 * WORK)) // (exponent * _root_two_pi()[0]))
+        density = max(1, (1 << (3 * WORK)) // (exponent * root_two_pi()[0]))
         step = ((target - normal_cdf_bounds(z)[0]) << POINT) // density
         z = min(max(z + step, low), high)
         if abs(step) < 1 << (POINT - 100):

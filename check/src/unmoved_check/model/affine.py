@@ -9,10 +9,12 @@ from math import isqrt, prod
 
 from unmoved_check.model.builder import ONE, ZERO, Builder, Value, Variable, exact
 from unmoved_check.model.constant import Constant, float32
+from unmoved_check.model.curve import Bracket
 from unmoved_check.model.folding import arithmetic, negated
+from unmoved_check.model.form import summed
 from unmoved_check.model.movement import expanded, reshaped, transposed
 from unmoved_check.model.reader import Node
-from unmoved_check.model.steps import Bracket, Conv, Dense
+from unmoved_check.model.steps import Conv, Dense
 from unmoved_check.model.windows import Geometry
 from unmoved_check.outcome import Rejection
 
@@ -183,7 +185,11 @@ def add(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     left, right = inputs
     sign = 1 if node.op == "Add" else -1
     if isinstance(left, Variable) and isinstance(right, Variable):
-        return build.added(left, right, sign)
+        y = build.added(left, right, sign)
+        form = summed(build.form(left), build.form(right), sign) if left.shape == right.shape else None
+        if form is not None:
+            build.forms[y.value] = form
+        return y
     if isinstance(left, Variable) and isinstance(right, Constant):
         return shifted(build, left, right, Fraction(sign))
     if isinstance(left, Constant) and isinstance(right, Variable):
@@ -202,13 +208,18 @@ def multiply(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         left, right = right, left
     if not isinstance(left, Variable) or not isinstance(right, Constant):
         raise node.refuse("by a variable")
-    factors = right.rationals()
-    if node.op == "Div":
+    return factored(build, left, right, inverse=node.op == "Div")
+
+
+def factored(build: Builder, x: Variable, constant: Constant, *, inverse: bool = False) -> Variable:
+    """X times a constant, or over it, with broadcasting."""
+    factors = constant.rationals()
+    if inverse:
         if 0 in factors:
             raise Rejection("model: division by zero")
         factors = [1 / f for f in factors]
     pairs, which = table([(exact(f), ZERO) for f in factors])
-    return build.scaled(left, pairs, reshaped(which, right.shape))
+    return build.scaled(x, pairs, reshaped(which, constant.shape))
 
 
 def negative(build: Builder, node: Node, inputs: list[Value | None]) -> Value:

@@ -8,8 +8,10 @@ from fractions import Fraction
 from math import prod
 
 from unmoved_check.model.constant import Constant
+from unmoved_check.model.curve import Bracket, Curve
+from unmoved_check.model.form import Form
 from unmoved_check.model.movement import broadcast, expanded
-from unmoved_check.model.steps import Bracket, Relu, Scale, Select, Step, Sum
+from unmoved_check.model.steps import Elementwise, Product, Relu, Scale, Select, Step, Sum
 
 ONE: Bracket = (Fraction(1), Fraction(1))
 ZERO: Bracket = (Fraction(0), Fraction(0))
@@ -37,11 +39,16 @@ Value = Variable | Constant
 
 @dataclass
 class Builder:
-    """Steps so far."""
+    """Steps so far; `output` is the name of the output of the node that is being lowered."""
 
     opset: int
     steps: list[Step] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    output: str = ""
+    bent: dict[str, int] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    relu_inputs: dict[str, int] = field(default_factory=dict)
+    forms: dict[int, Form] = field(default_factory=dict)
 
     def emit(self, step: Step, shape: Sequence[int]) -> Variable:
         """The new value that `step` makes."""
@@ -64,7 +71,10 @@ class Builder:
         x = self.expanded(x, shape)
         if all(pair == (ONE, ZERO) for pair in pairs):
             return x
-        return self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers(), roundings), shape)
+        y = self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers(), roundings), shape)
+        if len(pairs) == 1 and all(low == high for low, high in pairs[0]):
+            self.forms[y.value] = self.form(x).stretched(pairs[0][0][0], pairs[0][1][0])
+        return y
 
     def stretched(self, x: Variable, factor: Fraction, shift: Fraction = Fraction(0)) -> Variable:
         """Factor * x + shift for two numbers."""
@@ -84,6 +94,29 @@ class Builder:
         shape = broadcast(left.shape, right.shape)
         left, right = self.expanded(left, shape), self.expanded(right, shape)
         return self.emit(Sum(left.value, right.value, sign), shape)
+
+    def form(self, x: Variable) -> Form:
+        """What is known of x as a function of one variable before it: x itself, if nothing else."""
+        return self.forms.get(x.value, Form(x.value, "power", (Fraction(1),)))
+
+    def named(self, x: Variable, role: str) -> Variable:
+        """The same, known as `<output>#<role>`, or as the output."""
+        self.names[f"{self.output}#{role}" if role else self.output] = x.value
+        return x
+
+    def curved(self, x: Variable, curve: Curve, role: str = "") -> Variable:
+        """f(x); its lines are chosen under the name of the output, or of the role."""
+        y = self.emit(Elementwise(x.value, curve), x.shape)
+        self.bent[f"{self.output}#{role}" if role else self.output] = y.value
+        return self.named(y, role)
+
+    def product(self, left: Variable, right: Variable, role: str = "") -> Variable:
+        """Left * right, with broadcasting."""
+        shape = broadcast(left.shape, right.shape)
+        left, right = self.expanded(left, shape), self.expanded(right, shape)
+        y = self.emit(Product(left.value, right.value), shape)
+        self.bent[f"{self.output}#{role}" if role else self.output] = y.value
+        return self.named(y, role)
 
     def relu(self, x: Variable) -> Variable:
         """max(x, 0)."""

@@ -19,7 +19,7 @@ the path), so a path is at least 2^-100 of its start there, 2^-124 after F: K ha
 Overflow: m bounds every partial sum, and must stay below `MOST`; with starts of 1, which bounds
 all merged constants, too.
 
-Comparisons, Relu, MaxPool, Clip and all movement are exact; Clip is made of steps that count no rounding.
+Comparisons, Relu, MaxPool, Clip and all movement are exact.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from fractions import Fraction
 
 from unmoved_check.model.builder import ZERO, Value, Variable
 from unmoved_check.model.constant import Constant, float32
+from unmoved_check.model.curve import Bracket
 from unmoved_check.model.lowering import lowered
 from unmoved_check.model.profile import Profile
 from unmoved_check.model.reader import Node, Source
 from unmoved_check.model.steps import (
-    Bracket,
     Conv,
     Dense,
+    Elementwise,
     Graph,
     Maximum,
+    Product,
     Relu,
     Rounded,
     Scale,
@@ -130,7 +132,9 @@ class Deployment:
     def graph(self) -> Graph:
         """The new graph."""
         for number, step in enumerate(self.old.steps):
-            affine = not isinstance(step, Relu | Maximum)
+            if isinstance(step, Product) or (isinstance(step, Elementwise) and step.curve.name != "clip"):
+                raise Rejection("unchecked product or function of variables under float32-any-order")
+            affine = not isinstance(step, Relu | Maximum | Elementwise)
             origin = sources(step)
             here = [self.places[v] if affine else self._rounded(v) for v in origin]
             self._emit(moved(step, dict(zip(origin, here, strict=True))), self.old.sizes[number + 1])
@@ -147,7 +151,16 @@ class Deployment:
             flush = Rounded(output, (output,), (), (self.old.outputs,), FLOOR, FLUSHED / FLOOR, MOST)
             output = self._emit(flush, self.old.outputs)
         inputs = {name: self.read.get(v, self.places[v]) for name, v in self.old.relu_inputs.items()}
-        return replace(self.old, output=output, steps=tuple(self.steps), sizes=tuple(self.sizes), relu_inputs=inputs)
+        names = {name: self.read.get(v, self.places[v]) for name, v in self.old.names.items()}
+        return replace(
+            self.old,
+            output=output,
+            steps=tuple(self.steps),
+            sizes=tuple(self.sizes),
+            relu_inputs=inputs,
+            bent={name: self.places[v] for name, v in self.old.bent.items()},
+            names=names,
+        )
 
     def _emit(self, step: Step, size: int) -> int:
         self.steps.append(step)

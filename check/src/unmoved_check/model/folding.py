@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from math import prod
+from math import isqrt, prod
 
 from unmoved_check.model.constant import RANGES, Constant, Kind, Number, float32
 from unmoved_check.model.movement import axis, broadcast, expanded
@@ -193,3 +193,27 @@ def unsqueezed(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
         raise Rejection("model: Unsqueeze names an axis twice")
     left = iter(shape)
     return tuple(1 if i in new else next(left) for i in range(rank))
+
+
+def function(node: Node, constant: Constant, exponent: Constant | None = None) -> Constant:
+    """Reciprocal, Sqrt and Pow of constants where the result is rational."""
+    numbers = constant.rationals()
+    if node.op == "Reciprocal":
+        return Constant("float", constant.shape, [_exact_quotient(Fraction(1), n) for n in numbers])
+    if node.op == "Sqrt":
+        return Constant("float", constant.shape, [_exact_root(node, n) for n in numbers])
+    if exponent is None or len(exponent.values) != 1 or exponent.rationals()[0].denominator != 1:
+        raise node.refuse("of a constant by an exponent that is no whole number")
+    power = int(exponent.rationals()[0])
+    if abs(power) > 64 or (power < 0 and 0 in numbers):
+        raise node.refuse("of a constant by too large an exponent")
+    return Constant("float", constant.shape, [n**power for n in numbers])
+
+
+def _exact_root(node: Node, number: Fraction) -> Fraction:
+    """The root, when it is rational."""
+    if number >= 0:
+        root = Fraction(isqrt(number.numerator), isqrt(number.denominator))
+        if root * root == number:
+            return root
+    raise node.refuse("of a constant whose root is irrational")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from unmoved_check.model import affine, pooling, shaping
+from unmoved_check.model import affine, functions, pooling, products, shaping, softmax
 from unmoved_check.model.builder import Builder, Value, Variable
 from unmoved_check.model.constant import MOST_ELEMENTS
 from unmoved_check.model.reader import Node, Source
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 
-Rule = Callable[[Builder, Node, list[Value | None]], Value]
+Rule = Callable[[Builder, Node, list[Value | None]], Value | tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,40 +34,63 @@ _WINDOW = "auto_pad dilations kernel_shape pads strides"
 
 RULES: dict[str, Entry] = {
     "Add": _entry(affine.add, (2, 2)),
+    "Atan": _entry(functions.plain, (1, 1)),
     "AveragePool": _entry(pooling.average_pool, (1, 1), f"{_WINDOW} ceil_mode count_include_pad"),
     "BatchNormalization": _entry(affine.batch_normalization, (5, 5), "epsilon momentum training_mode"),
     "Cast": _entry(shaping.cast, (1, 1), "to saturate"),
-    "Clip": _entry(pooling.clip, (1, 3), "min max"),
+    "Celu": _entry(functions.elu, (1, 1), "alpha"),
+    "Clip": _entry(functions.clip, (1, 3), "min max"),
     "Concat": _entry(shaping.concat, (1, 1 << 20), "axis"),
     "Constant": _entry(shaping.constant, (0, 0), "value value_int value_ints value_float value_floats"),
     "ConstantOfShape": _entry(shaping.constant_of_shape, (1, 1), "value"),
     "Conv": _entry(affine.conv, (2, 3), f"{_WINDOW} group"),
-    "Div": _entry(affine.multiply, (2, 2)),
+    "Cos": _entry(functions.plain, (1, 1)),
+    "Div": _entry(products.divide, (2, 2)),
     "Dropout": _entry(shaping.dropout, (1, 3), "ratio seed"),
+    "Elu": _entry(functions.elu, (1, 1), "alpha"),
     "Equal": _entry(shaping.equal, (2, 2)),
+    "Erf": _entry(functions.plain, (1, 1)),
+    "Exp": _entry(functions.plain, (1, 1)),
     "Expand": _entry(shaping.expand, (2, 2)),
     "Flatten": _entry(shaping.flatten, (1, 1), "axis"),
     "Gather": _entry(shaping.gather, (2, 2), "axis"),
+    "Gelu": _entry(functions.gelu, (1, 1), "approximate"),
     "Gemm": _entry(affine.gemm, (2, 3), "alpha beta transA transB"),
     "GlobalAveragePool": _entry(pooling.global_average_pool, (1, 1)),
+    "HardSigmoid": _entry(functions.hard_sigmoid, (1, 1), "alpha beta"),
+    "HardSwish": _entry(functions.plain, (1, 1)),
     "Identity": _entry(shaping.identity, (1, 1)),
     "LeakyRelu": _entry(pooling.leaky_relu, (1, 1), "alpha"),
-    "MatMul": _entry(affine.matmul, (2, 2)),
+    "Log": _entry(functions.plain, (1, 1)),
+    "LogSoftmax": _entry(softmax.softmax, (1, 1), "axis"),
+    "MatMul": _entry(products.matmul, (2, 2)),
     "MaxPool": _entry(pooling.max_pool, (1, 1), f"{_WINDOW} ceil_mode storage_order"),
-    "Mul": _entry(affine.multiply, (2, 2)),
+    "Mish": _entry(functions.plain, (1, 1)),
+    "Mul": _entry(products.multiply, (2, 2)),
     "Neg": _entry(affine.negative, (1, 1)),
     "Pad": _entry(shaping.pad, (1, 4), "mode pads value"),
+    "Pow": _entry(functions.power, (2, 2)),
     "Range": _entry(shaping.range_node, (3, 3)),
+    "Reciprocal": _entry(functions.power, (1, 1)),
     "ReduceMean": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
     "ReduceProd": _entry(shaping.reduce_prod, (1, 1), "axes keepdims"),
     "ReduceSum": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
     "Relu": _entry(pooling.relu, (1, 1)),
     "Reshape": _entry(shaping.reshape, (2, 2), "allowzero"),
+    "Selu": _entry(functions.elu, (1, 1), "alpha gamma"),
     "Shape": _entry(shaping.shape_node, (1, 1), "start end"),
+    "Sigmoid": _entry(functions.plain, (1, 1)),
+    "Sign": _entry(functions.plain, (1, 1)),
+    "Sin": _entry(functions.plain, (1, 1)),
     "Size": _entry(shaping.size, (1, 1)),
     "Slice": _entry(shaping.slice_node, (1, 5), "starts ends axes"),
+    "Softmax": _entry(softmax.softmax, (1, 1), "axis"),
+    "Softplus": _entry(functions.plain, (1, 1)),
+    "Softsign": _entry(functions.plain, (1, 1)),
+    "Sqrt": _entry(functions.power, (1, 1)),
     "Squeeze": _entry(shaping.squeeze, (1, 2), "axes"),
     "Sub": _entry(affine.add, (2, 2)),
+    "Tanh": _entry(functions.plain, (1, 1)),
     "Transpose": _entry(shaping.transpose, (1, 1), "perm"),
     "Unsqueeze": _entry(shaping.unsqueeze, (1, 2), "axes"),
     "Where": _entry(shaping.where, (3, 3)),
@@ -86,7 +109,6 @@ def lowered(source: Source) -> tuple[Graph, Mapping[str, Value]]:
     build = Builder(source.opset, sizes=[prod(source.input_shape)])
     known: dict[str, Value] = dict(source.constants)
     known[source.input] = Variable(0, source.input_shape)
-    relu_inputs: dict[str, int] = {}
     for node in _needed(source):
         entry = RULES.get(node.op)
         if entry is None:
@@ -96,13 +118,20 @@ def lowered(source: Source) -> tuple[Graph, Mapping[str, Value]]:
             raise node.refuse(f"with attributes {sorted(strange)} and {len(node.inputs)} inputs")
         inputs = [_lookup(known, name) for name in node.inputs]
         if node.op == "Relu" and isinstance(inputs[0], Variable):
-            relu_inputs[node.inputs[0]] = inputs[0].value
-        result = entry.rule(build, node, inputs)
-        if not node.outputs or prod(result.shape) > MOST_ELEMENTS:
-            raise node.refuse("without an output, or with too large a one")
-        if isinstance(result, Variable) and not result.size:
-            raise node.refuse("that makes an empty tensor")
-        known[node.outputs[0]] = result
+            build.relu_inputs[node.inputs[0]] = inputs[0].value
+        build.output = node.outputs[0] if node.outputs else ""
+        made = entry.rule(build, node, inputs)
+        results = made if isinstance(made, tuple) else (made,)
+        if not node.outputs or len(results) > len(node.outputs):
+            raise node.refuse("with too few outputs")
+        for name, result in zip(node.outputs, results, strict=False):
+            if prod(result.shape) > MOST_ELEMENTS:
+                raise node.refuse("with too large an output")
+            if isinstance(result, Variable):
+                if not result.size:
+                    raise node.refuse("that makes an empty tensor")
+                build.names[name] = result.value
+            known[name] = result
     output = _lookup(known, source.output)
     if not isinstance(output, Variable):
         raise Rejection("model: the output does not depend on the input")
@@ -113,7 +142,9 @@ def lowered(source: Source) -> tuple[Graph, Mapping[str, Value]]:
         output.value,
         tuple(build.steps),
         tuple(build.sizes),
-        relu_inputs,
+        build.relu_inputs,
+        build.bent,
+        build.names,
     )
     return graph, known
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from fractions import Fraction
-from math import inf, prod
+from math import prod
 
 from unmoved_check.model.affine import dense, table
 from unmoved_check.model.builder import ZERO, Builder, Value, Variable, exact
-from unmoved_check.model.constant import Constant, Number, float32
+from unmoved_check.model.constant import Constant, float32
 from unmoved_check.model.movement import axis, reshaped, transposed
 from unmoved_check.model.reader import Node
 from unmoved_check.model.steps import Conv, Maximum
@@ -124,36 +124,3 @@ def leaky_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if not 0 <= slope < 1:
         raise node.refuse("with a slope outside [0, 1)")
     return build.added(build.stretched(x, slope), build.stretched(build.relu(x), 1 - slope))
-
-
-def clip(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
-    """Low + relu(x - low), then high - relu(high - x)."""
-    x = _variable(node, inputs[0])
-    low, high = _clip_bounds(build, node, inputs)
-    if low is not None and high is not None and low > high:
-        raise node.refuse("with min > max")
-    if low is not None:
-        x = build.offset(build.relu(build.offset(x, 1, -low)), 1, low)
-    if high is not None:
-        x = build.offset(build.relu(build.offset(x, -1, high)), -1, high)
-    return x
-
-
-def _clip_bounds(build: Builder, node: Node, inputs: list[Value | None]) -> tuple[Fraction | None, Fraction | None]:
-    largest = (2.0 - 2.0**-23) * 2.0**127
-    ends: list[Number] = [-inf, inf]
-    if node.attributes if build.opset >= 11 else len(inputs) > 1:
-        raise node.refuse(f"with bounds in the wrong place for opset {build.opset}")
-    if build.opset < 11:
-        ends = [node.real("min", -largest), node.real("max", largest)]
-    else:
-        for place, value in enumerate(inputs[1:3]):
-            if isinstance(value, Variable):
-                raise node.refuse("with a variable bound")
-            if value is not None:
-                ends[place] = value.single()
-    if any(e != e for e in ends) or ends[0] == inf or ends[1] == -inf:
-        raise node.refuse("with a broken bound")
-    low = None if ends[0] == -inf else Fraction(ends[0])
-    high = None if ends[1] == inf else Fraction(ends[1])
-    return low, high

@@ -1,18 +1,17 @@
-"""The lowered graph: eight kinds of step on flat vectors, at batch size 1, with exact constants.
+"""The lowered graph: ten kinds of step on flat vectors, at batch size 1, with exact constants.
 
-Value 0 is the input; step i makes value i + 1. Everything is affine but `Relu` and `Maximum`; Clip and LeakyRelu
-are compositions of Relu, average pooling is a convolution with ones, and what only renames costs no step.
+Value 0 is the input; step i makes value i + 1. Everything is affine but `Relu`, `Maximum`, `Elementwise` and `Product`;
+LeakyRelu is a composition of Relu, average pooling is a convolution with ones, and what only renames costs no step.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-Bracket = tuple[Fraction, Fraction]
-"""A real number between two rationals (equal when the number is rational)."""
+from unmoved_check.model.curve import Bracket, Curve
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,22 @@ class Maximum:
 
 
 @dataclass(frozen=True)
+class Elementwise:
+    """y = f(x)."""
+
+    source: int
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class Product:
+    """y = left * right, element by element."""
+
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
 class Rounded:
     """y = x + e for any e with |e[i]| <= `factor` * m[i]: what a deployed execution makes of x (`model.deployed`).
 
@@ -108,14 +123,14 @@ class Rounded:
     """Below it every magnitude must be, also for starts of 1."""
 
 
-Step = Dense | Conv | Scale | Select | Sum | Relu | Maximum | Rounded
+Step = Dense | Conv | Scale | Select | Sum | Relu | Maximum | Elementwise | Product | Rounded
 
 
 def sources(step: Step) -> tuple[int, ...]:
     """The values that a step reads."""
     if isinstance(step, Select):
         return step.sources
-    if isinstance(step, Sum):
+    if isinstance(step, Sum | Product):
         return (step.left, step.right)
     return (step.source,)
 
@@ -124,14 +139,19 @@ def moved(step: Step, numbers: Mapping[int, int]) -> Step:
     """The step on the values that these numbers stand for."""
     if isinstance(step, Select):
         return replace(step, sources=tuple(numbers[v] for v in step.sources))
-    if isinstance(step, Sum):
+    if isinstance(step, Sum | Product):
         return replace(step, left=numbers[step.left], right=numbers[step.right])
     return replace(step, source=numbers[step.source])
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A model as steps; `relu_inputs` maps the tensor names that feed a Relu node to values."""
+    """A model as steps.
+
+    `relu_inputs` maps the tensor names that feed a Relu to values, `bent` the names of outputs of other non-linear
+    operators (and inner tensors, `<output>#<role>`) to the values that Elementwise and Product steps make, `names` all
+    tensors that depend on the input.
+    """
 
     input_name: str
     input_shape: tuple[int, ...]
@@ -140,6 +160,8 @@ class Graph:
     steps: tuple[Step, ...]
     sizes: tuple[int, ...]
     relu_inputs: dict[str, int]
+    bent: dict[str, int] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
