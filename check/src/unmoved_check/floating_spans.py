@@ -72,7 +72,8 @@ def _exp(x: Array) -> tuple[Array, Array]:
 
     k is any integer |k| <= 1011 with |r| < 0.36, which is tested. k LN2_HIGH is exact (32 + 10 bits); x - k LN2_HIGH
     and k LN2_LOW, both below 0.37, and their difference round by at most 0.37 u + 2^-30 u + 0.36 u; ln 2 itself is
-    known to 2^-86, |k| 2^-86 < 2^-23 u: |r' - r| < 0.75 u, a factor of e^(0.75 u). Taylor's rest: r^15 / 15! e^.36 < 2^-20 u.
+    known to 2^-86, |k| 2^-86 < 2^-23 u: |r' - r| < 0.75 u, a factor of e^(0.75 u). Taylor's rest:
+    r^15 / 15! e^.36 < 2^-20 u.
     Horner with DEGREE steps of two roundings and coefficients of one: at most g_(2 DEGREE + 1) e^|r| / e^r
     <= 29.01 u e^0.72 < 60 u of the sum (Higham, section 5.1). All together below 62 u; scaling by 2^k is exact, for
     e^x > 2^-1011 is a normal number.
