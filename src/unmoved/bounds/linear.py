@@ -16,8 +16,9 @@ from unmoved.bounds.cones import Cone, Matrices, inside, supports
 from unmoved.bounds.domain import forward, step
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.interval import IntervalDomain
+from unmoved.bounds.lazy import Policy, Wanted, always
 from unmoved.bounds.query import Query
-from unmoved.bounds.relaxation import Bent, Relaxation, relaxed, settled, through, undecided
+from unmoved.bounds.relaxation import Bent, Relaxation, relaxed, settled, through
 from unmoved.bounds.relevance import relevant
 from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.rows import Rows, pull, suffix
@@ -58,7 +59,8 @@ class LinearBounds:
         for part in self._parts(len(query.owner), self._widest()):
             start = Rows({self.network.output: query.rows[part].reshape(-1, *shape)}, -query.offsets[part])
             result[part] = self._descend(start, query.owner[part])
-        return result
+        # Where a function has a pole there is no bound, and 0 times infinity is none either.
+        return _sure(result)
 
     def refine(self, op: Bent, mask: Tensor, budget: Budget, index: int = 0) -> None:
         """Intersect the bounds of an operator's input with those by backward rows, where mask (batch, *shape) says.
@@ -74,10 +76,10 @@ class LinearBounds:
             rows = self._shared(name, elements)
             ends = Bounds(low[:, elements], high[:, elements])
             ask = self._at_input(rows) if set(rows.coefficients) <= {self.network.input} else self._lazily(rows)
-            most = -ask(chosen[:, elements], -1.0)
-            high[:, elements] = torch.minimum(ends.high, most)
+            most = -_sure(ask(chosen[:, elements], -1.0))
+            high[:, elements] = torch.fmin(ends.high, most)
             still = chosen[:, elements] & ~settled(op, Bounds(ends.low, high[:, elements]))
-            low[:, elements] = torch.maximum(ends.low, ask(still, 1.0))
+            low[:, elements] = torch.fmax(ends.low, _sure(ask(still, 1.0)))
         # Ends that rounding made cross (a set that is a point) are put back into order.
         shape = self.shapes[name]
         ordered = torch.minimum(low, high), torch.maximum(low, high)
@@ -194,6 +196,11 @@ class LinearBounds:
         return (slice(k, min(k + size, count)) for k in range(0, count, size))
 
 
+def _sure(low: Tensor) -> Tensor:
+    """Return bounds with -inf for NaN."""
+    return low.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+
+
 Tighten = Callable[[LinearBounds, Elementwise | Maximum], None]
 
 
@@ -204,34 +211,28 @@ def linear(
     *,
     budget: Budget | None = None,
     tighten: Tighten | None = None,
+    policy: Policy = always,
 ) -> LinearBounds:
     """Return bounds of every tensor over the enclosures; ask the result's `low` for rows of the outputs.
 
     Once the budget is spent, bounds stay intervals: looser, and as sound. `tighten` is called for every operator that
     is not affine, in order, once its input's bounds are as the rows left them: it may put better ones into `bounds`.
+    `policy` says whose inputs get rows.
     """
     limit, ops = budget or Budget(), tuple(primitives(ops))
     domain, bounds = IntervalDomain(), {network.input: enclosure.box}
     matters = relevant(ops, network, forward(ops, domain, bounds))
     shapes = {network.input: network.input_shape} | {op.output: op.shape for op in ops}
     known = LinearBounds(ops, network, enclosure, bounds, Matrices(ops, shapes, enclosure.center), matters)
-    exact = _affine_once(ops, network) if enclosure.norm is None else set()
+    wanted = Wanted(ops, network.input, enclosure.norm is None, policy)
     for op in ops:
         if isinstance(op, Elementwise | Maximum | Product):
-            for index, name in enumerate(op.inputs):
-                others = (bounds[op.inputs[1 - index]],) if len(op.inputs) > 1 else ()
-                mask = undecided(op, bounds[name], *others, index=index) & matters[name]
-                if name not in exact and not limit.spent and bool(mask.any()):
+            for index in range(len(op.inputs)):
+                mask = None if limit.spent else wanted.mask(op, index, bounds, matters)
+                if mask is not None:
                     known.refine(op, mask, limit, index)
             if tighten is not None and not isinstance(op, Product):
                 tighten(known, op)
             known.relaxations[op.output] = relaxed(op, [bounds[name] for name in op.inputs])
         bounds[op.output] = step(op, domain, bounds)
     return known
-
-
-def _affine_once(ops: Sequence[Op], network: Network) -> set[str]:
-    """Return the tensors that are one affine operator away from the input: over a box their intervals are exact."""
-    first = {op.output for op in ops if isinstance(op, Affine) and op.inputs == (network.input,)}
-    first |= {op.output for op in ops if isinstance(op, Rounding) and op.inputs[0] in first}
-    return first | {network.input}

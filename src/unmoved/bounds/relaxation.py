@@ -207,13 +207,14 @@ def undecided(op: Bent, value: Bounds, other: Bounds | None = None, *, index: in
     """
     if isinstance(op, Product):
         assert other is not None
-        wide, width = other.high - other.low > TINY, value.high - value.low
-        meets = op.gather(index, op.spread(1 - index, wide.to(width.dtype)))
-        return (meets > 0) & (width > TINY)
+        wide, narrow = ~(other.high - other.low <= TINY), value.high - value.low <= TINY
+        meets = op.gather(index, op.spread(1 - index, wide.to(value.low.dtype)))
+        return (meets > 0) & ~narrow
     if isinstance(op, Maximum):
         return _competing(op, value)
     if not op.linear_pieces:
-        return value.high - value.low > TINY
+        # No number (after an overflow) is not narrow either.
+        return ~(value.high - value.low <= TINY)
     mask = torch.zeros_like(value.low, dtype=torch.bool)
     for kink in op.kinks:
         mask |= (value.low < kink) & (kink < value.high)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import torch
 
 from unmoved.bounds import Enclosure, deployed, interval, interval_low, linear
+from unmoved.bounds.lazy import kinked
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding, Witness
 from unmoved.core.errors import UnsupportedError, UsageError
@@ -23,9 +25,10 @@ from unmoved.core.semantics import Semantics
 from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
 from unmoved.loaders.runtime import Runtime
-from unmoved.ops import Op, bind, evaluate
+from unmoved.ops import Elementwise, Maximum, Op, Product, bind, evaluate, primitives
 from unmoved.refine.questions import Answer, Questions
 
+Payload = Mapping[str, npt.NDArray[np.generic]]
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 COPIES = 10
 """Arrays as large as all tensors of one input together that a pass keeps: bounds, lines and temporaries."""
@@ -228,5 +231,30 @@ class LinearMethod(BoundMethod):
         self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
     ) -> list[Answer]:
         """Answer by backward bounds; once the budget is spent, intermediate bounds are refined no more."""
+        query, rest = questions.query(enclosure.center), spared(ops)
+        first: list[Answer] = []
+        if rest:
+            # Inputs of smooth operators and of products are many: first without rows of their own.
+            cheap = linear(ops, network, enclosure, budget=budget, policy=kinked)
+            first = [_by(answer, rest) for answer in questions.answers(cheap.low(query), "linear")]
+            if budget.spent or all(answer.evidence is not None for answer in first):
+                return first
         known = linear(ops, network, enclosure, budget=budget)
-        return questions.answers(known.low(questions.query(enclosure.center)), "linear")
+        found = questions.answers(known.low(query), "linear")
+        if not first:
+            return found
+        return [a if a.evidence is not None or not b.margin > a.margin else b for a, b in zip(first, found, strict=True)]
+
+
+def spared(ops: Sequence[Op]) -> Payload:
+    """Return `rows/...` of a certificate that gives rows to inputs of piecewise linear operators alone."""
+    bent = [op for op in primitives(ops) if isinstance(op, Elementwise | Maximum | Product)]
+    kept = {name for op in bent if kinked(op) for name in op.inputs}
+    every = dict.fromkeys(name for op in bent for name in op.inputs if name not in kept)
+    return {f"rows/{name}": np.zeros(1, np.uint8) for name in every}
+
+
+def _by(answer: Answer, choices: Payload) -> Answer:
+    if answer.evidence is None:
+        return answer
+    return replace(answer, evidence=replace(answer.evidence, choices={**answer.evidence.choices, **choices}))
