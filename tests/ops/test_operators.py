@@ -7,7 +7,9 @@ import pytest
 import torch
 from operator_cases import AFFINE, COMPOSED, OTHER, PRODUCTS, Case, bound, title
 
-from unmoved.ops import Affine, Maximum
+from unmoved.core.errors import UnsupportedError
+from unmoved.ir.network import Network, Node
+from unmoved.ops import Affine, Maximum, bind, evaluate
 
 torch.set_num_threads(1)
 
@@ -75,3 +77,43 @@ def test_windows_of_max_pool_name_the_inputs_of_each_maximum(case: Case, rng) ->
     flat = np.append(feeds["x"].reshape(-1), -np.inf)
     maxima = flat[op.windows.numpy()].max(axis=1)
     np.testing.assert_array_equal(maxima, case.run(feeds).reshape(-1))
+
+
+EINSUMS = [
+    ("bhid,bhjd->bhij", (1, 2, 3, 4), (1, 2, 5, 4)),
+    ("bhij,bhjd->bihd", (1, 2, 3, 4), (1, 2, 4, 5)),
+    ("ij,kj->ki", (3, 4), (2, 4)),
+    ("i,j->ij", (3,), (4,)),
+    ("abc,bd->acd", (2, 3, 4), (3, 5)),
+]
+
+
+@pytest.mark.parametrize(("equation", "a", "b"), EINSUMS)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_einsum_is_what_numpy_says(equation: str, a, b, *, fixed: bool, rng) -> None:
+    """Of two variables (cut out of one input) and of a variable and a constant."""
+    first, second = int(np.prod(a)), int(np.prod(b))
+    out = np.einsum(equation, np.zeros(a), np.zeros(b)).shape
+    w = rng.normal(size=b).astype(np.float32)
+    constants = {"sa": np.array(a), "sb": np.array(b), "n": np.array([first, second])}
+    nodes = [
+        Node("Split", "s", ("x", "n"), ("p", "q"), {"axis": 0}),
+        Node("Reshape", "a", ("p", "sa"), ("a",)),
+        Node("Reshape", "b", ("q", "sb"), ("b",)),
+        Node("Einsum", "e", ("a", "w" if fixed else "b"), ("y",), {"equation": equation}),
+    ]
+    shapes = {"x": (first + second,), "p": (first,), "q": (second,), "a": a, "b": b, "y": out}
+    network = Network(tuple(nodes), constants | ({"w": w} if fixed else {}), "x", "y", shapes, b"", "")
+    x = rng.normal(size=(3, first + second))
+    ours = evaluate(bind(network, dtype=torch.float64), network, torch.tensor(x)).numpy()
+    for row, y in zip(x, ours, strict=True):
+        right = w if fixed else row[first:].reshape(b)
+        np.testing.assert_allclose(y, np.einsum(equation, row[:first].reshape(a), right), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("equation", ["ii,ij->ij", "i...,j->ij", "ij,jk", "ij,k->k", "ij,jk,kl->il"])
+def test_other_einsums_are_unsupported(equation: str) -> None:
+    node = Node("Einsum", "e", ("x", "x"), ("y",), {"equation": equation})
+    network = Network((node,), {}, "x", "y", {"x": (2, 2), "y": (2, 2)}, b"", "")
+    with pytest.raises(UnsupportedError, match="Einsum"):
+        bind(network)

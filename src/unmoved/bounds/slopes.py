@@ -55,7 +55,26 @@ class Face:
 
     def slope(self) -> Tensor:
         """Return the slope of the convex envelope of sign f at the middle of every interval."""
-        return self._by_chords() if self.op.linear_pieces else self._by_halving()
+        return self._by_chords() if self.op.linear_pieces else self._by_bends()
+
+    def _by_bends(self) -> Tensor:
+        """Return the tangent's slope at the middle where f is convex, the chord's where concave, else by halving."""
+        value, middle = self.value, self.value.center
+        convex, concave = (torch.zeros_like(middle, dtype=torch.bool) for _ in range(2))
+        for start, end, sign in self.op.bends:
+            within_piece = (value.low >= start) & (value.high <= end)
+            kind = convex if sign * self.sign > 0 else concave
+            kind |= within_piece
+        heights = self.height(torch.stack([value.low, value.high]))
+        chord = (heights[1] - heights[0]) / (value.high - value.low).clamp(min=torch.finfo(middle.dtype).tiny)
+        slope = torch.where(concave, chord, 0.0)
+        if bool(convex.any()):
+            slope[convex] = self.op.derivative(middle[convex]) * self.sign
+        rest = ~(convex | concave)
+        if bool(rest.any()):
+            part = Bounds(value.low[rest], value.high[rest])
+            slope[rest] = Face.of(self.op, part, self.sign)._by_halving()
+        return slope
 
     def _by_chords(self) -> Tensor:
         """Return the slope of the chord between two corners on either side of the middle that is lowest there."""

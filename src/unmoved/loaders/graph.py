@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,13 @@ def _folds(proto: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:
     return all(name in constants for name in inputs if name)
 
 
+def _explicit(node: Node, version: int) -> Node:
+    """Return the node as it means: before operator set 13 a softmax takes all axes from `axis` on as one."""
+    if version >= 13 or node.op not in ("Softmax", "LogSoftmax"):
+        return node
+    return replace(node, attributes={"axis": 1, **node.attributes, "coerced": 1})
+
+
 def read_graph(model: onnx.ModelProto) -> Graph:
     """Return the graph at batch size 1; LoadError where it has not one input, or its output does not depend on it."""
     try:
@@ -107,6 +114,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         raise LoadError(
             f"the model has {len(inputs)} inputs and {len(model.graph.output)} outputs, expected one of each"
         )
+    version = operator_set(model)
     values = observed(without_defaults(model))
     constants = dict(initial)
     known = {inputs[0], *initial, ""}
@@ -118,7 +126,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         if _folds(proto, constants) and all(name in values for name in proto.output if name):
             constants.update({name: values[name] for name in proto.output if name})
         else:
-            kept.append(node_of(proto))
+            kept.append(_explicit(node_of(proto), version))
     output = model.graph.output[0].name
     nodes = needed(kept, output)
     if output in constants or (not nodes and output != inputs[0]):

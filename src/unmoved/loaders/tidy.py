@@ -17,8 +17,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from unmoved.core.errors import UnsupportedError
 from unmoved.ir.network import Array, Node
 from unmoved.loaders.graph import Graph, needed, read_graph
+from unmoved.ops.einsum import einsum
 
 
 def tidy(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto:
@@ -61,6 +63,10 @@ class Broom:
         """Return the node, or nodes that do the same."""
         if node.op in ("Max", "Min"):
             return [self._clip(node)]
+        if node.op == "Einsum":
+            return self._einsum(node)
+        if node.op == "Where":
+            return [self._softplus(node)]
         if node.op == "SequenceAt":
             return [self._piece(node)]
         if node.op == "MatMul" and node.inputs[1] in self.transposes:
@@ -83,6 +89,39 @@ class Broom:
             return node
         ends = (numbers[0],) if node.op == "Max" else ("", numbers[0])
         return replace(node, op="Clip", inputs=(variables[0], *ends))
+
+    def _einsum(self, node: Node) -> list[Node]:
+        """Einsum of two operands: Transpose, Reshape and MatMul."""
+        known = {**self.graph.shapes, **{name: value.shape for name, value in self.constants.items()}}
+        try:
+            nodes, constants, _ = einsum(node, known, self.constants)
+        except UnsupportedError:
+            return [node]
+        self.constants.update(constants)
+        return nodes
+
+    def _softplus(self, node: Node) -> Node:
+        """Softplus that torch cuts off for large x (b x > 20: x instead of x + 2e-9 at most): Softplus."""
+        makers = {n.outputs[0]: n for n in self.graph.nodes}
+
+        def made(name: str, op: str) -> Node | None:
+            found = makers.get(name)
+            return found if found is not None and found.op == op else None
+
+        beyond, over = made(node.inputs[0], "Greater"), made(node.inputs[2], "Div")
+        soft = made(over.inputs[0], "Softplus") if over is not None else None
+        if beyond is None or over is None or soft is None or soft.inputs[0] != beyond.inputs[0]:
+            return node
+        inner = made(soft.inputs[0], "Mul")
+        rates = [self._number(name) for name in (over.inputs[1], inner.inputs[1] if inner is not None else "")]
+        if rates != [1.0, 1.0] or (self._number(beyond.inputs[1]) or 0.0) < 20.0:
+            return node
+        assert inner is not None
+        return replace(node, op="Softplus", inputs=(inner.inputs[0],)) if inner.inputs[0] == node.inputs[1] else node
+
+    def _number(self, name: str) -> float | None:
+        value = self.constants.get(name)
+        return float(value.reshape(())) if value is not None and value.size == 1 else None
 
     def _piece(self, node: Node) -> Node:
         """An item of a sequence that a tensor was split into: Slice."""

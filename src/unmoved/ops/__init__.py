@@ -19,11 +19,13 @@ from unmoved.ops import (
     convolution,
     curves,
     gates,
+    idioms,
     maximum,
     normalisation,
     product,
     reshape,
 )
+from unmoved.ops.einsum import written_out
 from unmoved.ops.op import Affine, Composite, Elementwise, Maximum, Op, Product, primitives
 from unmoved.ops.scope import Scope
 
@@ -153,10 +155,16 @@ def bind(
     are ignored). Raises UnsupportedError for an operator, or a use of it, that has no rule; UsageError for a parameter
     that is not a constant of the network.
     """
+    network = written_out(network)
     scope = Scope(network, dict(params or {}), dtype, torch.device(device))
     known = {network.input}
     ops: list[Op] = []
-    for node in network.nodes:
+    nodes, found = idioms.fused(network, scope)
+    for node in nodes:
+        if node.outputs[0] in found:
+            ops.append(found[node.outputs[0]])
+            known.add(node.outputs[0])
+            continue
         rule = RULES.get(node.op)
         if rule is None:
             raise UnsupportedError(node.op, "ops")
