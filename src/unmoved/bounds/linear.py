@@ -20,7 +20,6 @@ from unmoved.bounds.lazy import Policy, Wanted, always
 from unmoved.bounds.query import Query
 from unmoved.bounds.relaxation import Bent, Relaxation, relaxed, settled, through
 from unmoved.bounds.relevance import relevant
-from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.rows import Rows, pull, suffix
 from unmoved.core.budget import Budget
 from unmoved.ir.network import Network

@@ -243,7 +243,9 @@ class LinearMethod(BoundMethod):
         found = questions.answers(known.low(query), "linear")
         if not first:
             return found
-        return [a if a.evidence is not None or not b.margin > a.margin else b for a, b in zip(first, found, strict=True)]
+        return [
+            a if a.evidence is not None or not b.margin > a.margin else b for a, b in zip(first, found, strict=True)
+        ]
 
 
 def spared(ops: Sequence[Op]) -> Payload:
