@@ -26,6 +26,8 @@ class IntervalDomain(Domain[Bounds]):
 
     def affine(self, op: Affine, values: tuple[Bounds, ...]) -> Bounds:
         """Enclose by centre and radius: L c + b -+ |L| r."""
+        if op.positive:
+            return Bounds(op.apply(*(v.low for v in values)), op.apply(*(v.high for v in values)))
         center, radius = op.linear(0, values[0].center), op.absolute(0, values[0].radius)
         for i, value in enumerate(values[1:], start=1):
             center, radius = center + op.linear(i, value.center), radius + op.absolute(i, value.radius)

@@ -114,6 +114,11 @@ class Reduced(Affine):
     in_shape: Shape
     out_shape: Shape
 
+    @property
+    def positive(self) -> bool:
+        """True."""
+        return True
+
     def linear(self, index: int, value: Tensor) -> Tensor:
         """Return the scaled sum."""
         summed = value.sum([a + 1 for a in self.axes]) if self.axes else value

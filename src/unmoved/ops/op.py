@@ -48,6 +48,11 @@ class Affine(Op):
             total = total + self.linear(index, value)
         return total if bias is None else total + bias
 
+    @property
+    def positive(self) -> bool:
+        """Whether no L has a negative entry, so that ends map to ends (without the rounding of centre and radius)."""
+        return False
+
     @abstractmethod
     def linear(self, index: int, value: Tensor) -> Tensor:
         """Return L_index value: (batch, *in_shape) -> (batch, *out_shape), without b."""

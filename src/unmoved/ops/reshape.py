@@ -45,6 +45,11 @@ class Movement(Affine):
     out_shape: Shape
     filling: Tensor | None
 
+    @property
+    def positive(self) -> bool:
+        """True."""
+        return True
+
     def absolute(self, index: int, radius: Tensor) -> Tensor:
         """Return L radius: every entry of L is 0 or 1."""
         return self.linear(index, radius)

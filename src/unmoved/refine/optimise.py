@@ -8,17 +8,20 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from unmoved.bounds import Enclosure, linear
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import Finding
 from unmoved.core.method import Method
 from unmoved.core.problem import Problem
 from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
-from unmoved.ops import bind
+from unmoved.ops import Elementwise, Op, Product, bind, primitives
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.dual import Choices
+from unmoved.refine.general import Rise
 from unmoved.refine.methods import PRECISIONS, LinearMethod
-from unmoved.refine.root import Root, leaves, reducible
+from unmoved.refine.questions import Questions
+from unmoved.refine.root import Root, leaves
 
 HIDDEN = Ascent(steps=5, rate=0.4, decay=0.7)
 FINAL = Ascent(steps=20, rate=0.3, decay=0.9)
@@ -59,11 +62,12 @@ class OptimisedMethod(Method):
         network = problems[0].model
         assert isinstance(network, Network)
         ops = bind(network, dtype=PRECISIONS[self.precision], device=self.device)
-        if not reducible(ops):
-            return findings
+        general = curved(ops)
         for i in open_:
             started = time.monotonic()
-            if not budget.spent:
+            if general and not budget.spent:
+                findings[i] = risen(ops, problems[i], findings[i], budget, self)
+            elif not budget.spent:
                 with torch.no_grad():
                     root = Root.of(
                         ops,
@@ -76,6 +80,37 @@ class OptimisedMethod(Method):
                     findings[i] = optimised(root, self.final, findings[i], budget)[0]
             findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
         return findings
+
+
+def curved(ops: Sequence[Op]) -> bool:
+    """Say whether some operator has lines or planes that only the whole network's optimiser chooses."""
+    bent = [op for op in primitives(ops) if isinstance(op, Elementwise | Product)]
+    return any(isinstance(op, Product) or not op.linear_pieces for op in bent)
+
+
+def risen(ops: Sequence[Op], problem: Problem, before: Finding, budget: Budget, method: OptimisedMethod) -> Finding:
+    """Return what optimised lines and planes say of a problem about real arithmetic, nothing new of another one."""
+    if problem.semantics.deployed:
+        return before
+    network, dtype = problem.model, PRECISIONS[method.precision]
+    assert isinstance(network, Network)
+    disjuncts = problem.prop.disjuncts(network.outputs)
+    questions = Questions.of([disjuncts], network.outputs)
+    with torch.no_grad():
+        enclosure = Enclosure.of_regions([problem.threat.region(problem.x[None])], dtype, method.device)
+        known = linear(ops, network, enclosure, budget=budget)
+        rise = Rise.of(known, questions.query(enclosure.center))
+    rise.run(method.final, budget)
+    answer = questions.answers(rise.best, "linear")[0]
+    margin = max(answer.margin, before.margin if before.margin is not None else -torch.inf)
+    if answer.evidence is None:
+        detail = f"optimised bounds reach a margin of {margin:.4g}, and a proof needs one above 0"
+        code, remedy = (Code.TIMEOUT, "allow more seconds") if budget.spent else (Code.UNPROVED, "try a smaller threat")
+        return replace(before, method="optimised", margin=margin, reason=Reason(code, detail, remedy))
+    payload = rise.payload(questions.chosen(rise.best))
+    evidence = replace(answer.evidence, choices={**answer.evidence.choices, **payload})
+    proved = replace(before, verdict=Verdict.CERTIFIED, method="optimised", evidence=evidence, reason=None)
+    return replace(proved, margin=answer.margin, radius=problem.threat.size)
 
 
 def unproved(finding: Finding) -> bool:

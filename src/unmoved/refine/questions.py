@@ -63,6 +63,14 @@ class Questions:
         rows, offsets = (torch.as_tensor(a).to(like) for a in (self.rows, self.offsets))
         return Query(owner, rows, offsets)
 
+    def chosen(self, low: Tensor) -> list[int]:
+        """Return which of the query's rows proves each disjunct of the only problem best, in order."""
+        best: dict[int, int] = {}
+        for row, candidate in enumerate(self.candidates):
+            if candidate.disjunct not in best or low[row] > low[best[candidate.disjunct]]:
+                best[candidate.disjunct] = row
+        return [best[d] for d in sorted(best)]
+
     def answers(self, low: Tensor, intermediate: str) -> list[Answer]:
         """Return what lower bounds (R,) of the query's rows prove; a problem without a way to be unsafe is proved."""
         best: list[dict[int, tuple[float, Weights]]] = [{} for _ in self.disjuncts]
