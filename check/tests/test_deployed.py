@@ -119,8 +119,9 @@ def test_sums_in_any_order_stay_within_what_is_allowed(n):
     assert worst > F(1, 200)
 
 
-@pytest.mark.parametrize("n", [2, 10, 100])
-def test_the_longest_sum_takes_all_but_three_roundings(n):
+@pytest.mark.parametrize("op", ["Gemm", "MatMul", "Conv", "ReduceSum"])
+@pytest.mark.parametrize("n", [2, 100])
+def test_the_longest_sum_takes_all_but_three_roundings(n, op):
     """1 + (2^-24)(1 - 2^-10) + ...: one after the other every term is lost; with fewer roundings counted it fails."""
     small = F32(2.0**-24 * (1 - 2.0**-10))
     weight = np.array([[1.0] + [small] * (n - 1)], F32)
@@ -128,8 +129,35 @@ def test_the_longest_sum_takes_all_but_three_roundings(n):
     for w in weight[0]:
         total = F32(total + w)
     assert total == 1
-    share = used(gemm(weight, np.zeros(1, F32)), np.ones((1, n)), [[total]])
+    x, shape = np.ones((1, n)), (1, n)
+    if op == "Conv":
+        x, weight, shape = x[:, None], weight[:, None], (1, 1, n)
+    elif op == "ReduceSum":
+        x = weight
+    nodes = {
+        "Gemm": node("Gemm", ["x", "W"], "y", transB=1),
+        "MatMul": node("MatMul", ["x", "V"], "y"),
+        "Conv": node("Conv", ["x", "W"], "y"),
+        "ReduceSum": node("ReduceSum", ["x", "axes"], "y"),
+    }
+    constants = {"W": weight, "V": weight.reshape(1, n).T, "axes": np.array([1])}
+    share = used(model([nodes[op]], constants, shape), x, [[total]])
     assert share > F(n - 1, n + 1) * F(99, 100)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+def test_a_sum_of_variables_takes_a_whole_rounding(op):
+    data = model(
+        [
+            node("Slice", ["x", "zero", "one", "one"], "l"),
+            node("Slice", ["x", "one", "two", "one"], "r"),
+            node(op, ["l", "r"], "y"),
+        ],
+        {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2])},
+        (1, 2),
+    )
+    small = F32(2.0**-24 * (1 - 2.0**-10)) * F32(1 if op == "Add" else -1)
+    assert used(data, np.array([[1.0, small]], F32), [[F32(1)]]) > F(99, 100)
 
 
 def test_a_large_bias_is_paid_for():
