@@ -16,7 +16,7 @@ from unmoved_check.dual_tree import check_dual_tree
 from unmoved_check.enumerated import check_enumerated
 from unmoved_check.exact import ExactEngine
 from unmoved_check.leaf import Engine
-from unmoved_check.model.deployed import COVERED, deployed
+from unmoved_check.model.deployed import deployed
 from unmoved_check.model.lowering import RULES, lower
 from unmoved_check.model.profile import PROFILES
 from unmoved_check.model.reader import Source, read_model
@@ -28,9 +28,6 @@ Mode = Literal["auto", "exact", "floating"]
 
 OPERATORS = frozenset(RULES)
 """The ONNX operators whose proofs can be checked (some only on constants)."""
-
-DEPLOYED_OPERATORS = COVERED
-"""Those of them whose float32 executions can be checked."""
 
 
 class Checker:

@@ -18,7 +18,7 @@ from unmoved.core.semantics import Semantics
 from unmoved.ir.network import Network
 from unmoved.ops.affine import MatrixProduct, Reduced, Weighted
 from unmoved.ops.convolution import Convolution
-from unmoved.ops.op import Affine, Elementwise, Op, primitives
+from unmoved.ops.op import Affine, Elementwise, Op, Product, primitives
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,11 @@ def deployed(
             made.append(op)
         else:
             made.append(replace(op, inputs=tuple(rounded(name) for name in op.inputs)))
+            if isinstance(op, Product):
+                size[op.output], steps[op.output] = _largest(bounds[op.output]), (2, 0)
+            elif isinstance(op, Elementwise) and not op.linear_pieces:
+                # the profile's assumption on smooth functions, all of them alike
+                size[op.output], steps[op.output] = 1 + _largest(bounds[op.output]), (16, 0)
     output = rounded(network.output)
     shapes = {**network.shapes, **{new: tuple(size[old].shape[1:]) for old, new in read.items()}}
     return tuple(made), replace(network, shapes=shapes, output=output)

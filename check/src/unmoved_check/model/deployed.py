@@ -19,7 +19,8 @@ the path), so a path is at least 2^-100 of its start there, 2^-124 after F: K ha
 Overflow: m bounds every partial sum, and must stay below `MOST`; with starts of 1, which bounds
 all merged constants, too.
 
-Comparisons, Relu, MaxPool, Clip and all movement are exact.
+Comparisons, Relu, MaxPool, Clip and all movement are exact. A product of two variables is rounded once, and is a start;
+so is the value of a smooth function, whose accuracy the profile assumes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from unmoved_check.model.builder import ZERO, Value, Variable
+from unmoved_check.model.builder import ZERO, Value, Variable, exact
 from unmoved_check.model.constant import Constant, float32
 from unmoved_check.model.curve import Bracket
 from unmoved_check.model.lowering import lowered
@@ -58,6 +59,7 @@ COVERED = frozenset(
         *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Div", "Dropout", "Expand", "Flatten"),
         *("Gather", "Gemm", "GlobalAveragePool", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Neg", "Pad"),
         *("ReduceMean", "ReduceSum", "Relu", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"),
+        *("Sigmoid", "Tanh", "Erf", "Exp"),
     )
 )
 """Operators on variables whose every float32 evaluation the claim covers; on constants only exact results pass."""
@@ -131,13 +133,15 @@ class Deployment:
 
     def graph(self) -> Graph:
         """The new graph."""
+        made = [0]
         for number, step in enumerate(self.old.steps):
-            if isinstance(step, Product) or (isinstance(step, Elementwise) and step.curve.name != "clip"):
-                raise Rejection("unchecked product or function of variables under float32-any-order")
-            affine = not isinstance(step, Relu | Maximum | Elementwise)
+            affine = not isinstance(step, Relu | Maximum | Elementwise | Product)
             origin = sources(step)
             here = [self.places[v] if affine else self._rounded(v) for v in origin]
-            self._emit(moved(step, dict(zip(origin, here, strict=True))), self.old.sizes[number + 1])
+            size = self.old.sizes[number + 1]
+            made.append(self._emit(moved(step, dict(zip(origin, here, strict=True))), size))
+            if isinstance(step, Elementwise | Product):
+                self._result(step, here, size)
             self.places.append(len(self.steps))
             if affine:
                 self.chains.append(chain(step, [self.chains[v] for v in origin]))
@@ -158,9 +162,29 @@ class Deployment:
             steps=tuple(self.steps),
             sizes=tuple(self.sizes),
             relu_inputs=inputs,
-            bent={name: self.places[v] for name, v in self.old.bent.items()},
+            bent={name: made[v] for name, v in self.old.bent.items()},
             names=names,
         )
+
+    def _result(self, step: Elementwise | Product, here: Sequence[int], size: int) -> None:
+        """Round what was just made: a product once, its factors flushed to zero or not; a function as assumed."""
+        value, unit = len(self.steps), self.profile.unit
+        if isinstance(step, Product):
+            starts: tuple[int, ...] = (*here, value)
+            tiny = ((exact(Fraction(1, 1 << 100)), ZERO),)
+            program: tuple[Step, ...] = (
+                Scale(0, tiny, [0] * size),
+                Scale(1, tiny, [0] * size),
+                Sum(3, 4, 1),
+                Sum(5, 2, 1),
+            )
+            self._emit(Rounded(value, starts, program, (size,) * 7, 2 * unit, FLOOR, MOST), size)
+        elif step.curve.name != "clip":
+            if step.curve.name not in self.profile.functions:
+                raise Rejection(f"unchecked function {step.curve.name} under float32-any-order")
+            apart, along = self.profile.functions[step.curve.name]
+            shift = Scale(0, ((exact(Fraction(bool(along))), exact(Fraction(apart, apart + along))),), [0] * size)
+            self._emit(Rounded(value, (value,), (shift,), (size,) * 2, (apart + along) * unit, FLOOR, MOST), size)
 
     def _emit(self, step: Step, size: int) -> int:
         self.steps.append(step)

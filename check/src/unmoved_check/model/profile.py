@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from unmoved_check.outcome import Rejection
+
+FUNCTIONS = {"sigmoid": (16, 0), "tanh": (16, 0), "erf": (16, 0), "exp": (0, 16)}
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Profile:
     unit: Fraction
     operand: Fraction
     text: str
+    functions: Mapping[str, tuple[int, int]] = field(default_factory=lambda: FUNCTIONS)
+    """By the curve's name, a and r: what is computed is off by at most (a + r |f|) units. An assumption, not a fact."""
 
     def factor(self, roundings: int, products: int) -> Fraction:
         """What `roundings` operations and the operands of `products` matrix products make of a number, at most.
