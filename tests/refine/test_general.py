@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from unmoved.bounds import Enclosure, Query, linear
 from unmoved.bounds.relaxation import lines, planes
-from unmoved.core import Budget
+from unmoved.certifier import certify
+from unmoved.core import Budget, Disjunct, LinearProperty, Method, Problem, Verdict
 from unmoved.ir.network import Network, Node
+from unmoved.loaders import load_onnx
 from unmoved.ops import bind, evaluate
+from unmoved.refine import LinearMethod, OptimisedMethod
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.general import Rise
+from unmoved.threats import Linf
 
 
 def gated(seed: int) -> Network:
@@ -79,3 +84,37 @@ def test_what_is_written_gives_the_bound() -> None:
     with torch.no_grad():
         again = known.low(query)
     assert again == pytest.approx(rise.best.numpy(), rel=1e-7)
+
+
+def as_onnx(network: Network) -> bytes:
+    nodes = [helper.make_node(n.op, n.inputs, n.outputs, n.name) for n in network.nodes]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, network.shapes[n]) for n in "xy"]
+    initial = [numpy_helper.from_array(a, n) for n, a in network.constants.items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], initial)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9).SerializeToString()
+
+
+def test_what_only_optimised_lines_prove_is_accepted_by_the_checker() -> None:
+    network = load_onnx(as_onnx(gated(0)))
+    x, row = np.full((1, 4), 0.25, np.float32), np.array([[1.0, -1.0]])
+
+    def asked(offset: float) -> Problem:
+        return Problem(network, x, Linf("1/4"), LinearProperty((Disjunct(row, np.array([offset])),)))
+
+    def margin(method: Method) -> float:
+        """The bound of the row itself: from an offset that x itself just keeps."""
+        (found,) = method.decide([asked(at_x - 1e-4)], Budget(), 0)
+        assert found.margin is not None
+        return found.margin + at_x - 1e-4
+
+    y = evaluate(bind(network, dtype=torch.float64), network, torch.as_tensor(x[None], dtype=torch.float64))
+    at_x = float(row[0] @ y.numpy().reshape(-1))
+    linear_low, best = margin(LinearMethod()), margin(OptimisedMethod())
+    assert best > linear_low + 1e-3
+    below = asked(linear_low - 1e-3)
+    assert certify(below, LinearMethod()).verdict is Verdict.CERTIFIED
+    between = asked((linear_low + best) / 2)
+    assert certify(between, LinearMethod()).verdict is Verdict.UNKNOWN
+    proved = certify(between, OptimisedMethod())
+    assert proved.verdict is Verdict.CERTIFIED and proved.finding.method == "optimised", proved.reason
+    assert {name.split("/")[0] for name in proved.finding.evidence.choices} >= {"lines", "planes"}

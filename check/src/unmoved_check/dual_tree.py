@@ -14,7 +14,7 @@ from math import isfinite
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
-from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Split
+from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Split, passed_on
 from unmoved_check.model.steps import Graph, Product
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Cut, Region
@@ -197,7 +197,7 @@ def choices_of(forest: Forest) -> tuple[Choices, dict[int, Given]]:
             raise Rejection(f"payload: {name} holds NaN or infinity")
         table[value] = tensor.numbers
         forest.used.add(name)
-    return Choices(forest.hidden(), shared, rows), dict(own)
+    return Choices(forest.hidden(), shared, passed_on(graph, rows)), dict(own)
 
 
 def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:

@@ -112,12 +112,13 @@ BENT = Relu | Maximum | Elementwise | Product
 class Origin:
     """The value whose elements, scaled and moved by the steps `path`, are those of another one: `which` of them.
 
-    `which` is -1 for constants.
+    `which` is -1 for constants. `between` are the values on the way with the elements that they give, likewise.
     """
 
     value: int
     which: Sequence[int]
     path: tuple[int, ...]
+    between: tuple[tuple[int, Sequence[int]], ...] = ()
 
 
 def origins(graph: Graph) -> dict[int, Origin]:
@@ -137,16 +138,33 @@ def origins(graph: Graph) -> dict[int, Origin]:
 def _origin(graph: Graph, value: int) -> Origin | None:
     which = list(range(graph.sizes[value]))
     path: list[int] = []
+    between: list[tuple[int, Sequence[int]]] = []
     while value:
         step = graph.steps[value - 1]
         if isinstance(step, Select) and len(step.sources) == 1:
             which = [max(step.which[w], -1) if w >= 0 else -1 for w in which]
         elif not isinstance(step, Scale):
             useless = isinstance(step, Relu | Maximum | Elementwise)
-            return None if useless else Origin(value, which, tuple(path[::-1]))
+            return None if useless else Origin(value, which, tuple(path[::-1]), tuple(between[:-1]))
         path.append(value - 1)
         value = sources(step)[0]
+        between.append((value, which))
     return None
+
+
+def passed_on(graph: Graph, rows: Mapping[int, bytes]) -> dict[int, bytes]:
+    """What `rows` say of values between a tensor and the step that reads it, said of the step's input too."""
+    found = dict(rows)
+    for value, start in origins(graph).items():
+        for stage, which in start.between:
+            given = rows.get(stage)
+            if given is None:
+                continue
+            said = given * graph.sizes[stage] if len(given) == 1 else given
+            old = found.get(value, b"\1")
+            old = old * graph.sizes[value] if len(old) == 1 else old
+            found[value] = bytes(int(a and (w < 0 or said[w])) for a, w in zip(old, which, strict=True))
+    return found
 
 
 def elementwise(graph: Graph, i: int) -> bool:

@@ -97,7 +97,9 @@ def _methods(problem: str | None, unchecked: list[str], outputs: int) -> tuple[A
 
 def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: list[str]) -> list[str]:
     advice = []
-    if problem is not None:
+    if problem in ("ArgMax", "ArgMin", "Hardmax"):
+        advice.append(f"export the model without {problem}: bounds and margins speak of the scores before it")
+    elif problem is not None:
         advice.append(
             f"replace {problem} by operators that have a rule ({', '.join(sorted(ops.supported())[:40])}), "
             "or use --method smoothing, which needs none"

@@ -144,7 +144,7 @@ class Joined(Movement):
 
 
 def reshaped(node: Node, scope: Scope) -> Affine:
-    """Flatten, Reshape, Squeeze, Unsqueeze, Identity, Dropout, and Cast between floating-point types."""
+    """Flatten, Reshape, Squeeze, Unsqueeze, Identity, Dropout (not in training), Cast between floating-point types."""
     in_shape = scope.variable(node)
     if node.op == "Cast" and int(node.attributes["to"]) not in _FLOATS:
         raise UnsupportedError("Cast (to something else than floats)", "ops")

@@ -23,7 +23,7 @@ from unmoved.refine.ascent import Ascent
 from unmoved.refine.branch import Search, Settings
 from unmoved.refine.inputs import InputSearch
 from unmoved.refine.methods import PRECISIONS, LinearMethod
-from unmoved.refine.optimise import FINAL, HIDDEN, optimised, unproved
+from unmoved.refine.optimise import FINAL, HIDDEN, OptimisedMethod, optimised, risen, unproved
 from unmoved.refine.root import Root, reducible
 
 DIMENSIONS = 10
@@ -76,7 +76,7 @@ class BranchMethod(Method):
             open_ = [i for i in open_ if unproved(findings[i])]
         network = problems[0].model if problems else None
         if open_ and isinstance(network, Network) and not reducible(bind(network)):
-            return findings
+            return self._risen([problems[i] for i in open_], findings, open_, budget)
         for place, i in enumerate(open_):
             started = time.monotonic()
             # What one problem leaves is the next ones' to spend.
@@ -91,6 +91,21 @@ class BranchMethod(Method):
             findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
             if i in weaker and findings[i].verdict is Verdict.UNKNOWN:
                 findings[i] = replace(findings[i], reason=weaker[i])
+        return findings
+
+    def _risen(
+        self, problems: Sequence[Problem], findings: list[Finding], places: Sequence[int], budget: Budget
+    ) -> list[Finding]:
+        """Products of variables are not split yet: their lines and planes are optimised."""
+        network = problems[0].model
+        assert isinstance(network, Network)
+        ops = bind(network, dtype=PRECISIONS[self.precision], device=self.device)
+        method = OptimisedMethod(self.precision, self.device, self.hidden, self.final)
+        for place, (i, problem) in enumerate(zip(places, problems, strict=True)):
+            started, share = time.monotonic(), Budget(budget.left / (len(places) - place))
+            if not share.spent:
+                findings[i] = risen(ops, problem, findings[i], share, method)
+            findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
         return findings
 
     def _one(self, problem: Problem, before: Finding, budget: Budget) -> Finding:
