@@ -15,7 +15,7 @@ def test_a_model_that_is_understood(unmoved, bench):
 
 @pytest.mark.parametrize(
     ("name", "operator", "applicable"),
-    [("tangent", "Tan", {"smoothing"}), ("sigmoid", "Sigmoid", {"interval", "linear", "pgd", "smoothing"})],
+    [("tangent", "Tan", {"smoothing"})],
 )
 def test_a_model_that_is_not_says_what_to_change(unmoved, bench, name, operator, applicable):
     found = unmoved("doctor", bench.path(f"{name}.onnx"), "--json").data
