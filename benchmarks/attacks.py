@@ -17,7 +17,6 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -109,7 +108,8 @@ def inputs(folder: Path, data: str, count: int) -> tuple[np.ndarray, np.ndarray]
 
 def ours(net: Network, x: np.ndarray, y: np.ndarray, threat: Threat, name: str) -> dict[str, float]:
     """Return what stands after a suite: only witnesses confirmed in three arithmetics count against us."""
-    problems = [Problem(net, a, threat, SameClass(int(c))) for a, c in zip(x, y, strict=True)]
+    shaped = x.reshape(-1, *net.input_shape)
+    problems = [Problem(net, a, threat, SameClass(int(c))) for a, c in zip(shaped, y, strict=True)]
     norm = None if threat.norm == "inf" else threat.norm
     started = time.process_time()
     found = suite(name, norm).decide(problems, Budget(), 0)
@@ -122,7 +122,14 @@ def theirs(net: Network, x: np.ndarray, y: np.ndarray, norm: str, eps: float) ->
     from autoattack import AutoAttack  # type: ignore[import-not-found]
 
     ops = bind(net)
-    model: Callable[[Tensor], Tensor] = lambda points: evaluate(ops, net, points).flatten(1)  # noqa: E731
+
+    def model(points: Tensor) -> Tensor:
+        shaped = points.reshape(-1, *net.input_shape)
+        if shaped.requires_grad:
+            # it views gradients as flat
+            shaped.register_hook(lambda gradient: gradient.contiguous())
+        return evaluate(ops, net, shaped).flatten(1)
+
     started = time.process_time()
     attack = AutoAttack(model, norm=norm, eps=eps, version="standard", device="cpu", seed=0, verbose=False)
     points, labels = torch.tensor(x), torch.tensor(y)
@@ -140,16 +147,15 @@ def main() -> None:
     parser.add_argument("--rival", type=Path)
     parser.add_argument("--inputs", type=int, default=100)
     parser.add_argument("--suites", default="quick,standard,thorough")
-    parser.add_argument("--nets", default="", help="only cases whose name contains one of these, by commas")
+    parser.add_argument("--nets", default="", help="only these cases, by commas: a name, or NAME:NORM")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "attacks.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.rival:
         sys.path.insert(0, str(options.rival))
     wanted = [part for part in options.nets.split(",") if part]
-    results = []
     for case in cases(options.models):
-        if wanted and not any(part in case.name for part in wanted):
+        if wanted and not {case.name, f"{case.name}:{case.norm}"} & set(wanted):
             continue
         net = network(options.models / case.file, case.data)
         x, y = inputs(options.data, case.data, options.inputs)
@@ -159,12 +165,15 @@ def main() -> None:
             row[name] = ours(net, x, y, threat, name)
         if options.rival:
             row["autoattack"] = theirs(net, x, y, case.norm, float(threat.eps))
-        results.append(row)
         print(json.dumps(row), flush=True)
-        save(results, options.out)
+        save(row, options.out)
 
 
-def save(results: list[dict[str, object]], path: Path) -> None:
+def save(row: dict[str, object], path: Path) -> None:
+    """Put one row into the file, in place of an older one of the same question."""
+    asked = [row[key] for key in ("net", "norm", "eps")]
+    before = json.loads(path.read_text())["results"] if path.is_file() else []
+    results = [old for old in before if [old[key] for key in ("net", "norm", "eps")] != asked] + [row]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     about = {"commit": commit.stdout.strip(), "machine": platform.processor() or platform.machine(), "threads": 1}
     about |= {name: version(name) for name in ("torch", "numpy", "onnxruntime")} | {"python": platform.python_version()}

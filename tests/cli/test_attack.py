@@ -32,3 +32,46 @@ def test_the_smoothed_model_can_be_attacked(unmoved, bench, tmp_path):
 def test_an_unknown_operator_cannot_be_attacked_and_that_is_said(unmoved, bench, tmp_path):
     done = unmoved("attack", bench.path("tangent.onnx"), "--data", bench.path("test.npz"), "--out", tmp_path)
     assert done.code == 0 and "unsupported" in done.out
+
+
+def test_the_checks_are_told_and_stand_on_the_page(unmoved, bench, tmp_path):
+    common = (bench.path("relu.onnx"), "--data", bench.path("test.npz"), "--threat", "linf:0.02", "--clip", "0,1")
+    done = unmoved("attack", *common, "--suite", "quick", "--checks", 6, "--limit", 3, "--out", tmp_path)
+    assert done.code == 0 and "vanishing" in done.out and "black-box" in done.out
+    page = tmp_path / "page.html"
+    unmoved("report", tmp_path, "--out", page)
+    text = page.read_text()
+    assert "mislead the attacks" in text or "not misled by gradients" in text
+
+
+def test_a_certificate_that_an_attack_breaks_is_a_bug_of_ours(unmoved, bench, tmp_path, monkeypatch):
+    """A false certificate is planted: a proof of the line at a size that breaks every input, let through by force."""
+    from dataclasses import replace
+
+    from unmoved.core import Check, Verdict
+    from unmoved.core.certificate import Certificate
+    from unmoved.evaluate import run
+
+    def lying(problems, method, budget, *, seed, unchecked):
+        found = zip(problems, method.decide(problems, budget, seed), strict=True)
+        finding = [replace(f, radius=p.threat.eps) for p, f in found]
+        check = Check(True, "exact", "accepted: planted", 0.0)
+        return [Certificate(p, f, Verdict.CERTIFIED, None, check) for p, f in zip(problems, finding, strict=True)]
+
+    common = (bench.path("line.onnx"), "--data", bench.path("test.npz"), "--threat", "linf:1", "--clip", "0,1")
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "certify_all", lying)
+        unmoved("certify", *common, "--method", "interval", "--out", tmp_path)
+    done = unmoved("attack", *common, "--suite", "quick", "--out", tmp_path)
+    assert done.code == 1 and "CONTRADICTED" in done.err and "bug of ours" in done.err
+    told = unmoved("report", tmp_path, "--out", tmp_path / "page.html")
+    assert told.code == 1 and "CONTRADICTED" in told.err
+    assert "Contradiction" in (tmp_path / "page.html").read_text()
+
+
+def test_a_suite_and_plain_steps_exclude_each_other(unmoved, bench, tmp_path):
+    common = ("attack", bench.path("relu.onnx"), "--data", bench.path("test.npz"), "--out", tmp_path)
+    assert unmoved(*common, "--suite", "odd").code == 2
+    done = unmoved(*common, "--suite", "quick", "--steps", 3)
+    assert done.code == 2 and "suite" in done.err
+    assert unmoved(*common, "--checks", 3).code == 2

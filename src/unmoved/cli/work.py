@@ -1,4 +1,4 @@
-"""`unmoved certify` and `unmoved attack`: from arguments to a run, its files, its table and an exit code."""
+"""`unmoved certify`: from arguments to a run, its files, its table and an exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unmoved.cli.reasons import reasons
 from unmoved.cli.stores import FILE
 from unmoved.core import Semantics, UsageError
 from unmoved.core.threat import Threat
-from unmoved.evaluate.methods import Sampling, attacking, certifying
+from unmoved.evaluate.methods import Sampling, certifying
 from unmoved.evaluate.results import Results
 from unmoved.evaluate.run import Dataset, Job, dataset, execute
 from unmoved.ir import Network
@@ -144,7 +144,7 @@ def certify_command(
         seconds=math.inf if request.seconds is None else request.seconds,
         semantics=meant,
     )
-    answers = _run(job, store, request, f"certifying {job.threat.name}")
+    answers = run_kept(job, store, request, f"certifying {job.threat.name}")
     if tsv is not None:
         write_log(tsv, answers)
     figures = shares(answers)
@@ -154,7 +154,7 @@ def certify_command(
         summary = summary_json([Results(job.run, tuple(answers))]) | {"require": verdict, "family": _family(answers)}
         console.emit(json.dumps(summary, indent=2))
     else:
-        _show(job, answers, request)
+        show(job, answers, request)
         family = _family(answers)
         if family is not None:
             console.line(str(family["says"]))
@@ -182,32 +182,6 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
     return f"{max(1, math.ceil(seconds))} s"
-
-
-def attack_command(
-    request: Request, *, suite: str | None, steps: int | None, restarts: int | None, as_json: bool
-) -> int:
-    """Attack the data set; return the exit code."""
-    chosen, function = attacking(request.asked, request.sampling, effort=suite, steps=steps, restarts=restarts)
-    network, data = request.load()
-    store = request.open()
-    job = Job(
-        network,
-        data,
-        request.asked,
-        chosen,
-        kind="attack",
-        function=function,
-        seed=request.seed,
-        model_name=Path(request.model).name,
-        seconds=math.inf if request.seconds is None else request.seconds,
-    )
-    answers = _run(job, store, request, f"attacking {job.threat.name}")
-    if as_json:
-        console.emit(json.dumps(summary_json([Results(job.run, tuple(answers))]), indent=2))
-    else:
-        _show(job, answers, request)
-    return console.OK
 
 
 def _family(rows: list[Row]) -> dict[str, object] | None:
@@ -239,7 +213,8 @@ def writable(folder: Path) -> None:
         raise UsageError("out", str(folder), f"a folder that can be written ({error.strerror})") from error
 
 
-def _run(job: Job, store: Store, request: Request, title: str) -> list[Row]:
+def run_kept(job: Job, store: Store, request: Request, title: str) -> list[Row]:
+    """Run the job with a progress bar, write its files, close the store, and return its rows."""
     with console.bar(title) as move:
         answers = execute(job, store, limit=request.limit, progress=console.tally(move))
     export(store, job.run, request.out)
@@ -247,7 +222,8 @@ def _run(job: Job, store: Store, request: Request, title: str) -> list[Row]:
     return answers
 
 
-def _show(job: Job, answers: list[Row], request: Request) -> None:
+def show(job: Job, answers: list[Row], request: Request) -> None:
+    """Show a run's table, the reasons of what is unknown, and where everything is."""
     console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
     for text in reasons(answers):
         console.line(text)

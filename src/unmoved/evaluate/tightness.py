@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -92,6 +93,11 @@ def agreement(view: View) -> Agreement:
         tested += len(faced | set(against))
         found += against.values()
     return Agreement(tested, tuple(found))
+
+
+def contradicted(every: Sequence[View]) -> int:
+    """Return how many certificates about f fell to an attack inside them: each is a bug of ours, none of the model."""
+    return sum(len(agreement(view).contradictions) for view in every if view.function == "f")
 
 
 def _pairs(proof: Results, attack: Results) -> list[tuple[Row, Row]]:

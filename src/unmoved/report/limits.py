@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from unmoved.core import decimal_up
 from unmoved.evaluate import View, summarise
+from unmoved.evaluate.obfuscation import Obfuscation
 from unmoved.report import words
 
 
@@ -33,6 +34,22 @@ def limits(views: Sequence[View]) -> list[Limit]:
     if any(view.function == "g" for view in proofs):
         found += _smoothed(proofs)
     return [*found, *_always(views)]
+
+
+def misled(found: Sequence[Obfuscation]) -> list[Limit]:
+    """Return what was seen of gradients that mislead attacks: loud where a sign warns."""
+    limits = []
+    for each in found:
+        about = f"{words.plain(each.threat)}, {words.count(each.inputs)} inputs"
+        if each.warnings:
+            signs = "; ".join(sign.text for sign in each.warnings)
+            text = f"Attacked accuracy may be far too high ({about}): {signs}. Certificates are not touched by this."
+            limits.append(Limit("Gradients seem to mislead the attacks", text, True))
+        else:
+            kinds = ", ".join(sign.kind for sign in each.signs)
+            text = f"None of the signs of it was seen ({about}: {kinds}). That proves nothing: only certificates do."
+            limits.append(Limit("That attacks were not misled by gradients", text))
+    return limits
 
 
 def unchecked(views: Sequence[View]) -> list[Limit]:

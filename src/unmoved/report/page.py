@@ -16,10 +16,11 @@ from markupsafe import Markup
 from unmoved.core import UsageError, rational
 from unmoved.evaluate import Agreement, Checks, read_results, views
 from unmoved.evaluate.comparison.evaluation import asides
+from unmoved.evaluate.obfuscation import kept
 from unmoved.report import audit, words
 from unmoved.report.chapter import Chapter, chapter
 from unmoved.report.inputs import MOST_INPUTS
-from unmoved.report.limits import limits
+from unmoved.report.limits import limits, misled
 from unmoved.store import Store
 
 TITLE = "How far the input can move before the answer does"
@@ -78,7 +79,7 @@ def render(store: Store, *, title: str | None = None, eps: object = None, only: 
         models=_models(chapters),
         answers=[each.answer for each in chapters if each.view.certify] or [each.answer for each in chapters],
         totals=_totals(chapters),
-        limits=limits(every),
+        limits=[*misled(kept(store, [each.run for each in results])), *limits(every)],
         runs=[audit.run_facts(store, each) for each in results],
         identities=audit.identities(every),
         environment=audit.environment(),
