@@ -103,7 +103,7 @@ def inputs(folder: Path, data: str, count: int) -> tuple[np.ndarray, np.ndarray]
         x = next(v for v in names.values() if v.ndim == 4)[:count]
         y = next(v for v in names.values() if v.ndim == 1)[:count]
         x = x if x.shape[1] == 3 else x.transpose(0, 3, 1, 2)
-    return (x / 255 if x.max() > 1 else x).astype(np.float32), y.astype(np.int64)
+    return np.ascontiguousarray(x / 255 if x.max() > 1 else x, np.float32), y.astype(np.int64)
 
 
 def ours(net: Network, x: np.ndarray, y: np.ndarray, threat: Threat, name: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from unmoved.attack import FGSM, Pgd, PgdMethod
+from unmoved.attack import FGSM, Apgd, Pgd, PgdMethod
 from unmoved.certifier import examine, refusal
 from unmoved.core import (
     FLOAT32,
@@ -31,7 +31,7 @@ from unmoved.loaders.query import Case, Query
 from unmoved.loaders.runtime import Runtime
 from unmoved.refine import Cascade
 
-QUICK = PgdMethod((FGSM, Pgd(steps=20, restarts=1, targets=2)))
+QUICK = PgdMethod((FGSM, Apgd("margin", steps=60, restarts=4, together=True)))
 THOROUGH = PgdMethod((Pgd(steps=60, restarts=6, targets=6),))
 SMALL = 1000
 """Elements of all tensors together up to which the thorough attack costs less than the proofs it may save."""

@@ -95,7 +95,7 @@ def test_square_says_where_it_has_no_moves():
     assert not any(isinstance(stage, Square) for stage in suite("thorough", "1").stages)
 
 
-@pytest.mark.parametrize("attack", [Apgd("ce", 10, 2, 1), Square(queries=30)], ids=str)
+@pytest.mark.parametrize("attack", [Apgd("ce", 10, 2, 1), Apgd("margin", 9, 3, together=True), Square(30)], ids=str)
 @pytest.mark.parametrize("kind", [Linf, L2])
 def test_points_do_not_depend_on_the_batch(attack, kind):
     _, _, scores = linear(4, inputs=16)
@@ -127,7 +127,7 @@ def test_disjunctions_of_conjunctions_are_reached():
     prop = LinearProperty((both, far))
     x = np.full((1, 2), 0.5, np.float32)
     box = [Box(np.zeros(2), np.ones(2))]
-    for attack in (*EVERY, Square(queries=100)):
+    for attack in (*EVERY, Apgd("margin", 20, 4, together=True), Square(queries=100)):
         assert attack.search(lambda z: z * 1.0, x, box, [prop]).margins[0] <= 0, attack
 
 
