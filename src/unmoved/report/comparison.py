@@ -17,7 +17,6 @@ from unmoved.evaluate.comparison.selective import curve
 from unmoved.report.figures import falling, standing
 from unmoved.report.plot import DASHES, RULE, SERIES, Plot
 from unmoved.report.words import NORMS, exact
-from unmoved.report.words import seconds as said
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def tightness(section: Section, how: Sequence[Mark]) -> Plot:
     plot.percent()
     plot.axes.set_xscale("log")
     plot.axes.set_xlim(min(spent) / 2, max(spent) * 2)
-    plot.axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    plot.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value)))
+    plot.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(spent) < 50 * min(spent) else (1.0,)))
+    plot.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
     plot.axes.xaxis.set_minor_formatter(NullFormatter())
     plot.titles("time of the proofs, an input (logarithmic)", f"certified at {_norm(section)} ≤ {exact(section.main)}")
     return _keyed(plot, how)
@@ -215,6 +214,10 @@ def _reads(part: Profile) -> list[Fraction]:
 
 def _held(part: Profile, radius: Fraction) -> float:
     return sum(r is None or r >= radius for r in part.radii) / len(part.radii)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 0.1 else f"{1000 * seconds:g} ms"
 
 
 def _norm(section: Section) -> str:
