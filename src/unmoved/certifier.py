@@ -115,7 +115,9 @@ def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> C
 
 
 def _provenance(finding: Finding) -> dict[str, str]:
-    return {"tool": "unmoved", "version": _version(), "method": finding.method}
+    engine = finding.details.get("engine")
+    said = {"tool": "unmoved", "version": _version(), "method": finding.method}
+    return said if engine is None else said | {"engine": str(engine)}
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,14 @@
 """certify with noise, and check --resample, as typed: what comes out, and what is refused in one line."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
 
 from unmoved.cli import app as command_line
 from unmoved.cli.console import MISUSE, NOT_MET, OK
+from unmoved.smooth.engine import has_bfloat16
 from unmoved.testing import Perceptron
 
 NET = Perceptron(((np.array([[-1, 0], [1, 0]], np.float32), np.zeros(2, np.float32)),)).network
@@ -74,6 +76,18 @@ def test_resample(call, tmp_path):
     assert code == OK and "1 of 1 certificates stand" in out and "supported at 99%" in out
 
 
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor does not compute in bfloat16 itself")
+def test_bfloat16_is_said_and_copies_are_drawn_again_in_it(call, tmp_path):
+    assert call(*CERTIFY, "--threat", "l2:0.5", "--precision", "bfloat16")[0] == OK
+    bundle = next(tmp_path.glob("o/certificates/*/*.zip"))
+    with zipfile.ZipFile(bundle) as files:
+        told = json.loads(files.read("manifest.json"))
+    assert told["provenance"]["engine"].startswith("bfloat16, batch")
+    code, out, _ = call("check", "o", "--resample", "3000", "--json")
+    told = json.loads(out)
+    assert code == OK and told["good"] == told["of"] == 2
+
+
 def test_resample_finds_another_model_out(call, tmp_path):
     """Another model under the certified one's name: rejected before anything is drawn."""
     assert call(*CERTIFY, "--threat", "l2:0.5")[0] == OK
@@ -93,6 +107,8 @@ def test_resample_finds_another_model_out(call, tmp_path):
         ("--cohen", "--mode", "grid"),
         ("--family", "holm", "--mode", "grid"),
         ("--threat", "l2:3", "--mode", "target"),
+        ("--precision", "float16"),
+        ("--jobs", "0"),
     ],
 )
 def test_mistakes_are_one_line(call, asked):

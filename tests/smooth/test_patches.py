@@ -137,3 +137,10 @@ def test_refusals():
     for noise, shape in ((Columns(5), (3, 4)), (Blocks(4), (3, 8)), (Columns(1), (4,)), (Blocks(1), (2, 1, 4, 4))):
         with pytest.raises(UsageError, match="image"):
             noise.place(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("noise", [Columns(2), Blocks(2)])
+@pytest.mark.parametrize("shape", [(1, 8, 8, 3), (8, 8, 1), (8, 8, 4)])
+def test_channels_at_the_end_are_no_image(noise, shape):
+    with pytest.raises(UsageError, match="channels first"):
+        noise.place(np.zeros(shape, np.float32))

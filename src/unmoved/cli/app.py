@@ -23,6 +23,7 @@ from unmoved.cli.options import (
     FamilyOpt,
     Flip,
     Grid,
+    Jobs,
     Json,
     Keep,
     LabelKnown,
@@ -31,6 +32,7 @@ from unmoved.cli.options import (
     ModelArg,
     NoiseOpt,
     Out,
+    Precision,
     Samples,
     Seconds,
     Seed,
@@ -82,6 +84,8 @@ def certify(
     band: Band = None,
     flip: Flip = None,
     grid: Grid = 255,
+    precision: Precision = None,
+    jobs: Jobs = None,
     semantics: SemanticsOpt = None,
     limit: Limit = None,
     require: Annotated[
@@ -128,7 +132,7 @@ def certify(
         seconds,
         store,
         out,
-        Choice(mode, cohen, label_known, family, noise, keep, band, flip),
+        Choice(mode, cohen, label_known, family, noise, keep, band, flip, precision, jobs),
         semantics,
     )
     raise typer.Exit(
@@ -162,6 +166,7 @@ def attack(
     samples: Samples = None,
     alpha: Alpha = "0.001",
     grid: Grid = 255,
+    precision: Precision = None,
     limit: Limit = None,
     weights: Weights = None,
     x_name: XName = "x",
@@ -178,7 +183,7 @@ def attack(
     certified in the same store, which is a bug of ours.
     """
     from unmoved.cli.attack import Effort, attack_command
-    from unmoved.cli.work import Request
+    from unmoved.cli.work import Choice, Request
 
     request = Request(
         model,
@@ -197,6 +202,7 @@ def attack(
         seconds,
         store,
         out,
+        Choice(precision=precision),
     )
     raise typer.Exit(attack_command(request, Effort(suite, steps, restarts, checks), as_json=as_json))
 

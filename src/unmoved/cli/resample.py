@@ -19,6 +19,7 @@ from unmoved.core import UsageError, decimal_down, float_down
 from unmoved.ir import Network
 from unmoved.loaders import load
 from unmoved.record import Voted, read_votes
+from unmoved.smooth.engine import precision_of
 from unmoved.smooth.method import classifier
 from unmoved.smooth.resample import DELTA, SpotCheck, spot_check
 from unmoved_check.bundle import read
@@ -81,8 +82,8 @@ def _answer(bundle: Bundle, voted: Voted, redraw: int, seed: int) -> Answer:
     outcome = _checker(bundle.model).check(bundle.manifest, bundle.payload)
     if not outcome.accepted:
         return Answer(bundle.name, voted.radius, False, str(outcome), None)
-    x = voted.center.astype(np.float32)
-    spot = spot_check(voted.evidence, x, classifier(_network(bundle.model)), redraw=redraw, seed=seed, norm=voted.norm)
+    x, engine = voted.center.astype(np.float32), classifier(_network(bundle.model), precision_of(voted.engine))
+    spot = spot_check(voted.evidence, x, engine, redraw=redraw, seed=seed, norm=voted.norm, batch=engine.batch)
     return Answer(bundle.name, voted.radius, True, str(outcome), spot)
 
 

@@ -43,6 +43,8 @@ class Choice:
     keep: str | None = None
     band: str | None = None
     flip: str | None = None
+    precision: str | None = None
+    jobs: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, 
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.certain import EnumerationMethod
+from unmoved.smooth.engine import Setup
 from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
@@ -29,7 +30,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "branch": BranchMethod,
 }
 
-_SAMPLED = ("samples", "mode", "cohen", "label_known", "family")
+_SAMPLED = ("samples", "mode", "cohen", "label_known", "family", "precision", "jobs")
 """Settings of smoothing by chance."""
 
 
@@ -40,7 +41,8 @@ class Sampling:
     `noise`, and `keep`, `band`, `flip` in place of `sigma`: see `unmoved.evaluate.noises`; None is Gaussian. `shape` is
     an input's, where it is known: some noises need it. `samples` None: 10,000, and 100,000 with `cohen`, the published
     setting: one look, one-class bound. `mode`: see `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"):
-    alpha is that of a claim about all `inputs`.
+    alpha is that of a claim about all `inputs`. `precision`: in which the model is evaluated, float32 or bfloat16
+    (`unmoved.smooth.engine.Setup`); what is certified is the model so evaluated. `jobs`: worker processes.
     """
 
     sigma: object = None
@@ -57,6 +59,8 @@ class Sampling:
     band: object = None
     flip: object = None
     shape: tuple[int, ...] = ()
+    precision: str | None = None
+    jobs: int | None = None
 
     @property
     def wanted(self) -> bool:
@@ -111,6 +115,8 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
         mode=mode,
         label_known=sampling.label_known,
         family=family,
+        precision=Setup(sampling.precision or Setup.precision).precision,
+        jobs=_jobs(sampling.jobs),
     )
     method.refuse_impossible(threat, max(1, prod(sampling.shape)))
     return HolmMethod(method) if holm else method
@@ -137,6 +143,8 @@ def attacking(
         raise UsageError("suite", effort, "nothing with steps, restarts or sigma: these mean one plain descent")
     steps, restarts = steps or 40, restarts or 3
     if sampling.sigma is None:
+        if sampling.precision is not None:
+            raise UsageError("precision", sampling.precision, "nothing without --sigma: only smoothing uses it")
         _require_bounded(threat)
         descent = PgdMethod((FGSM, Pgd(steps=steps, restarts=restarts)))
         norm = threat.norm if isinstance(threat, Lp) and threat.norm != "inf" else None
@@ -149,7 +157,11 @@ def attacking(
     assert isinstance(noise, Gaussian)
     smoothed = SmoothedPgd(float(noise.sigma), descent=Pgd(steps=steps, restarts=restarts, targets=0))
     return SmoothedAttackMethod(
-        noise, samples=sampling.samples or 1000, alpha=_alpha(sampling.alpha), descent=smoothed
+        noise,
+        samples=sampling.samples or 1000,
+        alpha=_alpha(sampling.alpha),
+        descent=smoothed,
+        precision=Setup(sampling.precision or Setup.precision).precision,
     ), "g"
 
 
@@ -169,6 +181,12 @@ def _enumeration(noise: DerandomizedSplitting | Columns | Blocks, threat: Threat
         expected = f"{wanted.word}, without a clip range: all that {sampling.noise} noise proves"
         raise UsageError("threat", threat.name, expected)
     return EnumerationMethod(noise)
+
+
+def _jobs(value: int | None) -> int:
+    if value is not None and value < 1:
+        raise UsageError("jobs", value, "a whole number of processes >= 1")
+    return value or 1
 
 
 def _alpha(value: object) -> Fraction:

@@ -16,13 +16,17 @@ from unmoved.core.certificate import Classes, Counts
 
 @dataclass(frozen=True)
 class Voted:
-    """Counts evidence, the input it is about (as stored), the model's sha256, the radius claimed and its norm."""
+    """Counts evidence, the input it is about (as stored), the model's sha256, the radius claimed and its norm.
+
+    `engine`: how the producer says that the model was evaluated, in words ("" where nothing is said). Unchecked.
+    """
 
     evidence: Counts
     center: npt.NDArray[Any]
     model: str
     radius: Fraction
     norm: str
+    engine: str = ""
 
 
 def read_votes(manifest: bytes, payload: bytes) -> Voted | None:
@@ -53,7 +57,8 @@ def read_votes(manifest: bytes, payload: bytes) -> Voted | None:
     )
     radius = Fraction(told["claim"]["radius"])
     norm = told["threat"].get("norm", "0")
-    return Voted(evidence, tensors[told["input"]["tensor"]], told["model"]["sha256"], radius, norm)
+    engine = str(told["provenance"].get("engine", ""))
+    return Voted(evidence, tensors[told["input"]["tensor"]], told["model"]["sha256"], radius, norm, engine)
 
 
 def _classes(told: dict[str, Any] | None, tensors: dict[str, npt.NDArray[np.uint8]]) -> Classes | None:

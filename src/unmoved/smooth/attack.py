@@ -15,6 +15,7 @@ from unmoved.attack import ABSTAINED, SmoothedPgd, scores
 from unmoved.core import Budget, Code, Finding, Guarantee, Method, Problem, Reason, SameClass, UsageError, Verdict
 from unmoved.core.threat import AnyFloats
 from unmoved.ir import Network
+from unmoved.smooth.engine import Engine
 from unmoved.smooth.gaussian import Gaussian
 from unmoved.smooth.method import classifier
 from unmoved.smooth.smoothed import Smoothed
@@ -28,7 +29,7 @@ class SmoothedAttackMethod(Method):
     That g answers otherwise is known with probability >= 1 - alpha only, so there is no FALSIFIED: the finding's
     details say `broken`, with the `distance` of the point found (in L2, rounded up) and g's answer there. An input
     that g gets wrong unmoved is broken at distance 0; one that g abstains on is not attacked.
-    Threats: L2 without a clip range.
+    Threats: L2 without a clip range. `precision`: in which f is evaluated; gradients are float32's.
     """
 
     noise: Gaussian
@@ -36,6 +37,7 @@ class SmoothedAttackMethod(Method):
     alpha: Fraction = Fraction(1, 1000)
     descent: SmoothedPgd | None = None
     batch: int = field(default=500)
+    precision: str = "float32"
     chunk: ClassVar[int] = 16
 
     @property
@@ -51,7 +53,11 @@ class SmoothedAttackMethod(Method):
             "samples": str(self.samples),
             "alpha": str(self.alpha),
             "descent": str(self._descent()),
+            "engine": f"{self.precision}, batch norm folded",
         }
+
+    def _f(self, network: Network) -> Engine:
+        return classifier(network, self.precision)
 
     def _descent(self) -> SmoothedPgd:
         return self.descent or SmoothedPgd(float(self.noise.sigma))
@@ -66,7 +72,7 @@ class SmoothedAttackMethod(Method):
         begun = time.monotonic()
         x = np.stack([problem.x for problem in problems]).astype(np.float32)
         labels = np.array([_label(problem) for problem in problems], np.int64)
-        smoothed = Smoothed(classifier(network), self.noise, network.outputs, batch=self.batch, model=network.digest)
+        smoothed = Smoothed(self._f(network), self.noise, network.outputs, batch=self.batch, model=network.digest)
 
         def predict(points: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
             answers = (smoothed.predict(point, self.samples, alpha=self.alpha, seed=seed).label for point in points)

@@ -80,6 +80,12 @@ class Setup:
         return replace(self, compiled=pays and has_compiler())
 
 
+def precision_of(name: str) -> str:
+    """Return the precision that an `Engine.name` begins with; float32 for any other text."""
+    said = name.partition(",")[0]
+    return said if said in PRECISIONS else Setup.precision
+
+
 def has_bfloat16(device: str = "cpu") -> bool:
     """Return whether the device computes in bfloat16 itself (elsewhere it is emulated, slower than float32)."""
     if torch.device(device).type == "cuda":

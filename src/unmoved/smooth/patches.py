@@ -19,6 +19,9 @@ from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.inversion import check, place_bits
 from unmoved.smooth.seeds import Stream
 
+_CHANNELS = 4
+"""Grey, colours, colours with transparency: no image to certify is so narrow and has more channels than that."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -121,6 +124,9 @@ def _check_band(band: object) -> None:
 
 def _place(x: npt.NDArray[np.float32], band: int, blank: float | None) -> GridPoint:
     point = place_bits(x, copy_shape(x.shape, blank))
+    if x.ndim > 2 and x.shape[-1] <= _CHANNELS < x.shape[-3]:
+        expected = "an image with channels first, (C, H, W); this looks like (H, W, C): put a transposition before f"
+        raise UsageError("x", x.shape, expected)
     image = x.ndim in (2, 3) or (x.ndim == 4 and x.shape[0] == 1)
     if not image or x.shape[-1] < band:
         raise UsageError("x", x.shape, f"an image (1, C, H, W), (C, H, W) or (H, W), at least {band} wide")
