@@ -196,6 +196,18 @@ def test_batch_norm_folded_or_not(before):
     assert worst > F(1, 500)
 
 
+def test_an_inverse_root_off_by_two_units_in_the_last_place_is_covered():
+    """inv (1 + 4 u), as a GPU's rsqrt may give it: half of the 8 roundings that are counted."""
+    constants = {"s": [1.0], "b": [0.0], "m": [0.0], "v": [1 - 2.0**-10]}
+    epsilon = 2.0**-10
+    data = model(
+        [node("BatchNormalization", ["x", "s", "b", "m", "v"], "y", epsilon=epsilon)],
+        {k: np.array(v, F32) for k, v in constants.items()},
+        (1, 1),
+    )
+    assert used(data, np.ones((1, 1)), [[F32(1 + 2.0**-22)]]) > F(49, 100)
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
@@ -286,10 +298,10 @@ def test_underflow_to_zero_is_paid_for():
 
 def test_constants_that_vanish_when_they_are_merged_are_paid_for():
     """x (2^-70 2^-70) is 0 where the constants are multiplied first, and 2^-40 where they are not."""
-    for power in (70, 130):
+    for power, op in ((70, "Mul"), (130, "Mul"), (70, "MatMul")):
         data = model(
-            [node("Mul", ["x", "a"], "z"), node("Mul", ["z", "b"], "y")],
-            {"a": np.array(2.0**-70, F32), "b": np.array(2.0 ** (-power), F32)},
+            [node(op, ["x", "a"], "z"), node(op, ["z", "b"], "y")],
+            {"a": np.full((1, 1), 2.0**-70, F32), "b": np.full((1, 1), 2.0 ** (-power), F32)},
             (1, 1),
         )
         used(data, np.array([[2.0**100]], F32), [[flushed(F32(2.0**100), flushed(2.0**-70, 2.0**-power))]])
@@ -323,6 +335,12 @@ def test_tensor_cores_round_the_factors():
         with pytest.raises(AssertionError):
             used(gemm(weight, np.zeros(1, F32)), x[None], [[output]])
     assert worst > F(1, 20)
+
+
+def test_both_factors_of_a_tensor_core_are_cut_off():
+    """(1 + 2^-10 - 2^-23) squared, 1 and 1 once cut off to 11 bits: nearly all that two factors may lose."""
+    near = F32(1 + 2.0**-10 - 2.0**-23)
+    assert used(gemm(np.array([[near]]), np.zeros(1, F32)), [[near]], [[F32(1)]], "tf32") > F(9, 10)
 
 
 def executed(rng, layers, x):

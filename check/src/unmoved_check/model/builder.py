@@ -69,7 +69,7 @@ class Builder:
         """pairs[k][0] * x + pairs[k][1] with k = `which` broadcast against x; `roundings` as in `Scale`."""
         shape = broadcast(x.shape, which.shape)
         x = self.expanded(x, shape)
-        if all(pair == (ONE, ZERO) for pair in pairs):
+        if roundings <= 1 and all(pair == (ONE, ZERO) for pair in pairs):
             return x
         y = self.emit(Scale(x.value, tuple(pairs), expanded(which, shape).integers(), roundings), shape)
         if len(pairs) == 1 and all(low == high for low, high in pairs[0]):
