@@ -32,11 +32,12 @@ def doctor_command(model: str, weights: Path | None, input_shape: str | None, *,
 
 
 def _operators(found: Diagnosis) -> Table:
-    table = Table("operator", "times", "bounds", "checked by", box=None, header_style="dim")
+    table = Table("operator", "times", "bounds", "methods", "checked by", box=None, header_style="dim")
     for operator in found.operators:
         bounds = operator.family or "[red]no rule[/]"
         checked = "exact and floating" if operator.checked else "[yellow]not yet[/]"
-        table.add_row(operator.name, str(operator.count), bounds, checked)
+        methods = "all bounds" if operator.methods else "[red]smoothing only[/]"
+        table.add_row(operator.name, str(operator.count), bounds, methods, checked)
     return table
 
 

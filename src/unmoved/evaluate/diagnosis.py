@@ -14,12 +14,16 @@ from unmoved_check.check import OPERATORS as CHECKED
 
 @dataclass(frozen=True)
 class Operator:
-    """An ONNX operator: how often it occurs, its family of bounds (None: no rule), whether the checker knows it."""
+    """An ONNX operator: how often it occurs, its family of bounds (None: no rule), whether the checker knows it.
+
+    `methods` are those that can bound it.
+    """
 
     name: str
     count: int
     family: str | None
     checked: bool
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class Diagnosis:
 def diagnose(network: Network) -> Diagnosis:
     """Return what `unmoved` can do with this model today."""
     counts = Counter(node.op for node in network.nodes)
-    operators = tuple(Operator(name, count, ops.family(name), name in CHECKED) for name, count in counts.items())
+    operators = tuple(
+        Operator(name, count, ops.family(name), name in CHECKED, _bounding(ops.family(name)))
+        for name, count in counts.items()
+    )
     problem = _unbound(network)
     unchecked = [operator.name for operator in operators if not operator.checked]
     return Diagnosis(
@@ -60,9 +67,22 @@ def diagnose(network: Network) -> Diagnosis:
         outputs=network.outputs,
         parameters=sum(value.size for value in network.constants.values() if value.dtype.kind == "f"),
         operators=operators,
-        methods=_methods(problem, unchecked, network.outputs),
+        methods=_methods(problem, unchecked, network.outputs, products=_products(network)),
         advice=tuple(_advice(operators, problem, unchecked) + _about_outputs(network.outputs)),
     )
+
+
+def _bounding(family: str | None) -> tuple[str, ...]:
+    """Return the methods that can bound an operator of this family."""
+    return () if family is None else ("interval", "zonotope", "linear", "optimised", "branch")
+
+
+def _products(network: Network) -> bool:
+    """Say whether two variables are multiplied somewhere, also within a composite."""
+    try:
+        return any(isinstance(op, ops.Product) for op in ops.primitives(ops.bind(network)))
+    except UnsupportedError:
+        return False
 
 
 def _unbound(network: Network) -> str | None:
@@ -73,7 +93,7 @@ def _unbound(network: Network) -> str | None:
     return None
 
 
-def _methods(problem: str | None, unchecked: list[str], outputs: int) -> tuple[Applicability, ...]:
+def _methods(problem: str | None, unchecked: list[str], outputs: int, *, products: bool) -> tuple[Applicability, ...]:
     if problem is not None:
         bound = (False, f"no rule for {problem}")
     elif unchecked:
@@ -84,6 +104,8 @@ def _methods(problem: str | None, unchecked: list[str], outputs: int) -> tuple[A
     return (
         Applicability("interval", *bound),
         Applicability("linear", *bound),
+        Applicability("optimised", *bound),
+        Applicability("branch", bound[0], f"{bound[1]}; products of variables are not split" if products else bound[1]),
         Applicability("pgd", problem is None, "every operator is differentiable" if problem is None else bound[1]),
         Applicability(
             "smoothing",
