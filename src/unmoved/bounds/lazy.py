@@ -1,7 +1,8 @@
 """Which elements get backward rows of their own: those that intervals leave undecided, each once.
 
-Not those that one affine operator makes of a box (their intervals are exact), nor what is only moved and scaled since
-something that is not affine made it: a row could say no more of f(x) than the bounds of x do.
+Not those that one affine operator makes of a box (their intervals are exact); nor, where a smooth operator or a product
+reads them, what is only moved and scaled since something that is not affine made it: a row could hardly say more of
+f(x) than the bounds of x do.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Wanted:
     def mask(self, op: Bent, index: int, bounds: Mapping[str, Bounds], matters: Mapping[str, Tensor]) -> Tensor | None:
         """Return which elements of the operator's input `index` shall get rows, bool (batch, *shape); None for none."""
         name = op.inputs[index]
-        if not self.policy(op) or self._known(name):
+        if not self.policy(op) or self._exact(name) or (not kinked(op) and self._made_bent(name)):
             return None
         other = bounds[op.inputs[1 - index]] if len(op.inputs) > 1 else None
         mask = undecided(op, bounds[name], other, index=index) & matters[name]
@@ -73,11 +74,16 @@ class Wanted:
             op = self.made.get(op.inputs[0])
         return op
 
-    def _known(self, name: str) -> bool:
-        """Say whether rows cannot help: the input, one affine operator behind a box, or what a bent operator made."""
+    def _exact(self, name: str) -> bool:
+        """Say whether intervals are exact already: those of a box, and one affine operator behind it."""
         op = self._before_rounding(self.made.get(name))
-        if op is None or (self.box and isinstance(op, Affine) and op.inputs == (self.source,)):
-            return self.box
+        return self.box and (op is None or (isinstance(op, Affine) and op.inputs == (self.source,)))
+
+    def _made_bent(self, name: str) -> bool:
+        """Say whether an operator that is not affine made the elements, before they were moved and scaled."""
+        op = self._before_rounding(self.made.get(name))
+        if op is None:
+            return False
         while moves(op) and not isinstance(op, Joined) and op.inputs[0] in self.made:
             before = self._before_rounding(self.made[op.inputs[0]])
             if before is None:
