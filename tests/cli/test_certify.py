@@ -1,7 +1,9 @@
 """`unmoved certify`: its verdicts against worked-out distances, its files, its JSON, its exit codes."""
 
+import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +148,29 @@ def test_the_table_fits_eighty_columns(unmoved, bench, tmp_path):
     table = done.out.split("certificates accepted")[0]
     assert max(map(len, table.splitlines())) <= 80 and "…" not in table
     assert all(word in table for word in ("relu.onnx", "clean", "certified", "attacked", "8/255"))
+
+
+def test_semantics_are_claimed_kept_and_said(unmoved, bench, ledger, tmp_path):
+    """The bundles name them, the JSON and the page say them, and real is another run in the same store."""
+    arguments = ("--data", bench.path("test.npz"), "--threat", "linf:0.0001", "--limit", "3", "--out", tmp_path)
+    deployed = unmoved("certify", bench.path("relu.onnx"), *arguments, "--semantics", "float32-any-order", "--json")
+    assert deployed.code == 0, deployed.err
+    assert [question["semantics"] for question in deployed.data["questions"]] == ["float32-any-order"]
+    bundles = list(tmp_path.glob("certificates/*/*.zip"))
+    claims = [json.loads(zipfile.ZipFile(path).read("manifest.json"))["claim"] for path in bundles]
+    proved = [claim for claim in claims if claim["verdict"] == "CERTIFIED"]
+    assert proved and all(c["semantics"] == "float32-any-order" and c["profile"] == "float32" for c in proved)
+    assert unmoved("certify", bench.path("relu.onnx"), *arguments).code == 0
+    assert unmoved("check", tmp_path).code == 0
+    page = tmp_path / "page.html"
+    assert unmoved("report", tmp_path, "--out", page).code == 0
+    assert "float32-any-order" in page.read_text() and "exact real arithmetic" in page.read_text()
+
+
+@pytest.mark.parametrize("extra", [(), ("--sigma", "0.5")])
+def test_semantics_that_there_are_not(unmoved, bench, tmp_path, extra):
+    name = "float32-any-order" if extra else "float64"
+    threat = "l2:0.1" if extra else "linf:0.1"
+    arguments = ("--data", bench.path("test.npz"), "--threat", threat, "--out", tmp_path, *extra)
+    done = unmoved("certify", bench.path("relu.onnx"), *arguments, "--semantics", name)
+    assert done.code == 2 and "--semantics" in done.err and name in done.err
