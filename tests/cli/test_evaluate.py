@@ -164,3 +164,12 @@ def test_json_of_nothing_to_compare(unmoved, bench, tmp_path):
     assert unmoved(*command, "--out", out, "--limit", "2").code == 0
     done = unmoved("compare", out)
     assert done.code == 2 and "certif" in done.err
+
+
+def test_the_report_shows_methods_of_one_size_against_time(unmoved, bench, sizes, tmp_path):
+    command = ["certify", bench.path("relu.onnx"), "--data", bench.path("test.npz"), "--threat", f"linf:{sizes}"]
+    page = tmp_path / "report.html"
+    for method, shown in (("interval", False), ("linear", True)):
+        assert unmoved(*command, "--method", method, "--out", tmp_path / "out").code == 0
+        assert unmoved("report", tmp_path / "out", "--out", page).code == 0
+        assert ("Tightness against time at" in page.read_text()) == shown

@@ -141,6 +141,7 @@ def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -
         elif view.attacks:
             caption += " Dashed: what attacks left standing. The truth lies between the two lines."
         made.append(panel(plot, f"{key}-curve", "Certified accuracy against the size of the change", caption))
+    made += _tightness(view, found, key)
     title = "What became of every input, by size"
     made.append(panel(figures.fates(found), f"{key}-fates", title, _fates_caption(found)))
     if view.norm is not None:
@@ -153,6 +154,21 @@ def _panels(view: View, found: list[Line], breaks: dict[int, Break], key: str) -
             panel(plot, f"{key}-votes", "How sure the votes are", f"Average certified radius {mean}. {ACR_CAVEAT}")
         )
     return made
+
+
+def _tightness(view: View, found: list[Line], key: str) -> list[Panel]:
+    """Return the picture of several methods at the largest size that they share; nothing where there is one method."""
+    methods: dict[Fraction, dict[str, Line]] = {}
+    for line in found:
+        if view.function == "f" and line.certified is not None and line.radius:
+            methods.setdefault(line.radius, {}).setdefault(line.results.run.method, line)
+    sizes = [size for size, each in methods.items() if len(each) > 1]
+    if not sizes:
+        return []
+    size = max(sizes)
+    plot = figures.tightness(view, list(methods[size].values()))
+    caption = "Higher is tighter, left is cheaper; bars are 95 % intervals. No method can pass the dashed line."
+    return [panel(plot, f"{key}-time", f"Tightness against time at {words.exact(size)}", caption)]
 
 
 def panel(plot: Plot, key: str, title: str, caption: str) -> Panel:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from unmoved.evaluate import Share
 from unmoved.evaluate.comparison.board import Defence, Section, held, worn_mean
@@ -89,11 +89,7 @@ def tightness(section: Section, how: Sequence[Mark]) -> Plot:
             )
             plot.axes.plot([time], [float(above.value)], "D", color=mark.colour, markersize=3.5)
     plot.percent()
-    plot.axes.set_xscale("log")
-    plot.axes.set_xlim(min(spent) / 2, max(spent) * 2)
-    plot.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(spent) < 50 * min(spent) else (1.0,)))
-    plot.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
-    plot.axes.xaxis.set_minor_formatter(NullFormatter())
+    plot.time(min(spent) / 2, max(spent) * 2)
     plot.titles("time of the proofs, an input (logarithmic)", f"certified at {_norm(section)} ≤ {exact(section.main)}")
     return _keyed(plot, how)
 
@@ -214,10 +210,6 @@ def _reads(part: Profile) -> list[Fraction]:
 
 def _held(part: Profile, radius: Fraction) -> float:
     return sum(r is None or r >= radius for r in part.radii) / len(part.radii)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds >= 0.1 else f"{1000 * seconds:g} ms"
 
 
 def _norm(section: Section) -> str:

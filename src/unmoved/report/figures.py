@@ -13,9 +13,9 @@ from unmoved.evaluate import Share, View, upper_bound
 from unmoved.evaluate.curves import Point, by_eps, by_radius
 from unmoved.evaluate.risk import RiskPoint
 from unmoved.record import Row
-from unmoved.report.plot import ABSTAINED, ATTACKED, CERTIFIED, INK, MUTED, OPEN, PAPER, WRONG, Plot
+from unmoved.report.plot import ABSTAINED, ATTACKED, CERTIFIED, INK, MUTED, OPEN, PAPER, SERIES, WRONG, Plot
 from unmoved.report.tables import Line
-from unmoved.report.words import NORMS, exact
+from unmoved.report.words import NORMS, exact, plain
 
 FATES = (
     ("proved", "certified", CERTIFIED),
@@ -63,6 +63,25 @@ def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot
     plot.key.append(("certified", CERTIFIED))
     if bounds:
         plot.key += [*([("unknown", OPEN)] if whole else []), ("attack left standing", ATTACKED)]
+    return plot
+
+
+def tightness(view: View, found: Sequence[Line]) -> Plot:
+    """Draw each method's certified share at one size against its seconds an input; dashed: what attacks left."""
+    plot = Plot("Tightness against time: certified share of each method, and seconds an input")
+    spent = [max(line.summary.seconds / line.summary.total, 1e-7) for line in found]
+    for line, time, colour in zip(found, spent, SERIES * len(found), strict=False):
+        if line.certified is not None:
+            plot.axes.plot([time, time], [line.certified.low, line.certified.high], color=colour, linewidth=1.1)
+            plot.axes.plot([time], [float(line.certified.value)], "o", color=colour, markersize=6)
+            plot.key.append((plain(line.results.run.method), colour))
+    bound = upper_bound(view, found[0].radius)
+    if bound is not None:
+        plot.axes.axhline(float(bound.value), color=ATTACKED, linestyle=(0, (4, 1.5)))
+        plot.key.append(("attack left standing", ATTACKED))
+    plot.percent()
+    plot.time(min(spent) / 2, max(spent) * 2)
+    plot.titles("time of the proofs, an input (logarithmic)", "certified")
     return plot
 
 

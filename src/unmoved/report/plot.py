@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK, MUTED, RULE, PAPER = "#110001", "#110002", "#110003", "#110004"
 CERTIFIED, ATTACKED, OPEN, WRONG, ABSTAINED, FAINT = "#110011", "#110012", "#110013", "#110014", "#110015", "#110016"
@@ -83,6 +83,15 @@ class Plot:
         if x:
             self.axes.set_xlim(0, 1.02)
             self.axes.xaxis.set_major_formatter(show)
+
+    def time(self, low: float, high: float) -> None:
+        """Let the horizontal axis run over seconds from `low` to `high`, logarithmically."""
+        self.axes.set_xscale("log")
+        self.axes.set_xlim(low, high)
+        self.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
+        show = FuncFormatter(lambda value, _: f"{value:g} s" if value >= 0.1 else f"{1000 * value:g} ms")
+        self.axes.xaxis.set_major_formatter(show)
+        self.axes.xaxis.set_minor_formatter(NullFormatter())
 
     def say(self, x: float, y: float, text: str, colour: str, *, side: str = "right", rise: float = 0.0) -> None:
         """Write a label beside a point: `side` is where it stands, `rise` how many points above the height of y."""
