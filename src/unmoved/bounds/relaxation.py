@@ -48,7 +48,8 @@ class Lines:
             constant = constant + torch.linalg.vecdot(above.flatten(1), self.lower_offset.flatten(1)[owner])
         if self.upper_offset is not None:
             constant = constant + torch.linalg.vecdot(below.flatten(1), self.upper_offset.flatten(1)[owner])
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.lower.requires_grad:
+            # The gradient needs what the fast way overwrites.
             return above * self.lower[owner] + below * self.upper[owner], constant
         return above.mul_(self.lower[owner]).addcmul_(below, self.upper[owner]), constant
 
