@@ -48,7 +48,8 @@ def test_a_vision_transformer():
     found = run("vision_transformer")
     verdicts = {word: found[word] for word in ("CERTIFIED", "FALSIFIED", "UNKNOWN") if word in found}
     assert sum(verdicts.values()) == 3 and found["clean"] > 0.3
-    assert found.get("UNKNOWN", 0) == 0 or found["reasons"]
+    # proved through softmax, the products of attention and the ReLUs, and followed by the checker
+    assert found.get("CERTIFIED", 0) >= 1
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
