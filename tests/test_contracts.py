@@ -8,7 +8,18 @@ import torch
 
 from unmoved.attack import FGSM, Pgd, PgdMethod
 from unmoved.core import Code, Finding, Method, Reason, Verdict
-from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod, ZonotopeMethod
+from unmoved.refine import (
+    BranchMethod,
+    Cascade,
+    IntervalMethod,
+    LinearMethod,
+    LipschitzMethod,
+    MilpMethod,
+    OptimisedMethod,
+    SdpMethod,
+    SmtMethod,
+    ZonotopeMethod,
+)
 from unmoved.smooth import Gaussian
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.testing import MethodContract, affine_problems
@@ -46,6 +57,40 @@ class TestOptimised(MethodContract):
 
     def method(self):
         return OptimisedMethod()
+
+
+class TestLipschitz(MethodContract):
+    singles = 2
+
+    def method(self):
+        return LipschitzMethod()
+
+
+class OfFew(MethodContract):
+    """For dear methods: ties, boxes, and a random net on a line."""
+
+    singles = 1
+
+    def groups(self):
+        return super().groups()[3:6]
+
+
+class TestMilp(OfFew):
+    def method(self):
+        return MilpMethod()
+
+
+class TestSmt(OfFew):
+    def method(self):
+        return SmtMethod()
+
+
+class TestSdp(OfFew):
+    def groups(self):
+        return super().groups()[:1]
+
+    def method(self):
+        return SdpMethod()
 
 
 class TestBranch(MethodContract):

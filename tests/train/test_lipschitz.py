@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from unmoved.bounds.norms import gram_kernel, gram_sums
 from unmoved.core.errors import UnsupportedError, UsageError
 from unmoved.loaders.torch import load_torch
 from unmoved.testing import ObjectiveContract
 from unmoved.train import GaussianNoise, MarginLoss, Plan, fit, lipschitz_bound, lipschitz_cnn, margin_radii
 from unmoved.train.lipschitz import AolConv2d, AolLinear, MaxMin, Sll, baked, kernel_norm, matrix_norm
 from unmoved.train.lipschitz.margin import factor
-from unmoved.train.lipschitz.norms import gram_kernel, gram_sums
 
 
 class TestMarginLoss(ObjectiveContract):

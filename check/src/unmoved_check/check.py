@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from unmoved_check.bundle import Bundle, parse
 from unmoved_check.claim import DEPLOYED, Claim, parse_claim
@@ -38,6 +38,7 @@ class Checker:
         self._digest = sha256(model).hexdigest()
         self._deployed: dict[str, Graph] = {}
         self._engines: dict[tuple[bool, str | None], Engine] = {}
+        self.constants: dict[tuple[str, int], Any] = {}
 
     def check(self, manifest: bytes, payload: bytes, mode: Mode = "auto") -> Accepted | Rejected:
         """Accepted only if the bundle's claim about this model follows from its evidence; never raises.
@@ -136,6 +137,14 @@ def _witness(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tupl
     return "exact", check_witness(claim, bundle.tensors, checker.exact)
 
 
+def _lipschitz(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
+    if mode == "exact":
+        raise Rejection("lipschitz evidence cannot be checked in integers: norms are bounded in floating point")
+    from unmoved_check.lipschitz import check_lipschitz
+
+    return "floating", check_lipschitz(claim, bundle.tensors, checker.exact, checker.constants)
+
+
 @dataclass(frozen=True)
 class Kind:
     """What evidence of a kind may say (verdict, function, semantics, guarantee), and who checks it."""
@@ -150,5 +159,6 @@ EVIDENCE: dict[str, Kind] = {
     ),
     "counts": Kind((("CERTIFIED", "g", "sampled", "probabilistic"),), _counts),
     "enumerated": Kind((("CERTIFIED", "g", "enumerated", "deterministic"),), _counts),
+    "lipschitz": Kind((("CERTIFIED", "f", "real", "deterministic"),), _lipschitz),
     "witness": Kind((("FALSIFIED", "f", "real+onnxruntime", "deterministic"),), _witness),
 }

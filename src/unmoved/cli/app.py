@@ -67,8 +67,9 @@ def certify(
     method: Annotated[
         str,
         typer.Option(
-            help="auto | interval | linear | optimised | branch | smoothing. auto: interval, linear, optimised; with "
-            "--seconds also an attack and branch and bound; with --sigma smoothing."
+            help="auto | interval | zonotope | linear | optimised | branch | lipschitz | milp | smt | sdp | smoothing. "
+            "auto: interval, linear, optimised; with --seconds also an attack and branch and bound; with --sigma "
+            "smoothing. smt and sdp need the extras of these names."
         ),
     ] = "auto",
     clip: Clip = None,

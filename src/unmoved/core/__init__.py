@@ -1,7 +1,17 @@
 """The vocabulary of `unmoved`: numpy and the standard library only."""
 
 from unmoved.core.budget import Budget
-from unmoved.core.certificate import Certificate, Check, Classes, Counts, DualTree, Evidence, Finding, Witness
+from unmoved.core.certificate import (
+    Certificate,
+    Check,
+    Classes,
+    Counts,
+    DualTree,
+    Evidence,
+    Finding,
+    Lipschitz,
+    Witness,
+)
 from unmoved.core.errors import IntegrityError, LoadError, UnmovedError, UnsupportedError, UsageError
 from unmoved.core.method import Method, Resumable
 from unmoved.core.notes import NoNotes, Notes
@@ -29,6 +39,7 @@ __all__ = [
     "Guarantee",
     "IntegrityError",
     "LinearProperty",
+    "Lipschitz",
     "LoadError",
     "Method",
     "Model",

@@ -31,6 +31,18 @@ class DualTree:
 
 
 @dataclass(frozen=True)
+class Lipschitz:
+    """Evidence that the margin at x is more than any move in S(x) can take: constants in `norm` ("inf", "2" or "1").
+
+    A checker bounds them itself, squaring Gram matrices `squarings` times. `choices`: `weights/<disjunct>`.
+    """
+
+    norm: str
+    squarings: int
+    choices: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Classes:
     """The class of every copy that was counted, bound by `root` (hex; `unmoved.smooth.merkle`), `bits` each, 8 or 16.
 
@@ -100,7 +112,7 @@ class Witness:
     runtime_output: npt.NDArray[np.float32]
 
 
-Evidence: TypeAlias = DualTree | Counts | AllVotes | Witness
+Evidence: TypeAlias = DualTree | Lipschitz | Counts | AllVotes | Witness
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from unmoved import ops
 from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
 from unmoved_check.check import OPERATORS as CHECKED
+
+PIECES = ("Relu", "MaxPool", "ReduceMax", "GlobalMaxPool", "MatMul", "Mul")
+"""What is piecewise linear (a product with a constant is affine)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def diagnose(network: Network) -> Diagnosis:
         outputs=network.outputs,
         parameters=sum(value.size for value in network.constants.values() if value.dtype.kind == "f"),
         operators=operators,
-        methods=_methods(problem, unchecked, network.outputs, products=_products(network)),
+        methods=_methods(problem, unchecked, network.outputs, counts, products=_products(network)),
         advice=tuple(_advice(operators, problem, unchecked) + _about_outputs(network.outputs)),
     )
 
@@ -93,7 +98,9 @@ def _unbound(network: Network) -> str | None:
     return None
 
 
-def _methods(problem: str | None, unchecked: list[str], outputs: int, *, products: bool) -> tuple[Applicability, ...]:
+def _methods(
+    problem: str | None, unchecked: list[str], outputs: int, counts: Mapping[str, int], *, products: bool
+) -> tuple[Applicability, ...]:
     if problem is not None:
         bound = (False, f"no rule for {problem}")
     elif unchecked:
@@ -102,10 +109,9 @@ def _methods(problem: str | None, unchecked: list[str], outputs: int, *, product
         bound = (True, "every operator has a rule, and the checker knows them all")
     smooth = outputs >= 2
     return (
-        Applicability("interval", *bound),
-        Applicability("linear", *bound),
-        Applicability("optimised", *bound),
+        *(Applicability(name, *bound) for name in ("interval", "zonotope", "linear", "optimised")),
         Applicability("branch", bound[0], f"{bound[1]}; products of variables are not split" if products else bound[1]),
+        *_special(counts, problem, bound),
         Applicability("pgd", problem is None, "every operator is differentiable" if problem is None else bound[1]),
         Applicability(
             "smoothing",
@@ -115,6 +121,21 @@ def _methods(problem: str | None, unchecked: list[str], outputs: int, *, product
             else "the model has a single output: not a classifier",
         ),
     )
+
+
+def _special(counts: Mapping[str, int], problem: str | None, bound: tuple[bool, str]) -> list[Applicability]:
+    """Return which of the methods apply that know only some operators, or need more than the package."""
+    if problem is not None:
+        return [Applicability(name, *bound) for name in ("lipschitz", "milp", "smt", "sdp")]
+    bent = sorted(name for name in counts if ops.family(name) != "Affine" and name not in PIECES)
+    searched = f"{', '.join(bent)} are relaxed" if bent else "every operator is linear in pieces"
+    only = "no Lipschitz rule for " + ", ".join(bent)
+    made = [Applicability("lipschitz", not bent, only if bent else "margins against the product of norms")]
+    for name, extra in (("milp", "scipy"), ("smt", "z3"), ("sdp", "cvxpy")):
+        here = find_spec(extra) is not None
+        why = f"small nets; {searched}" if here else f"pip install 'unmoved[{name}]'"
+        made.append(Applicability(name, here, why))
+    return made
 
 
 def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: list[str]) -> list[str]:

@@ -11,7 +11,18 @@ from typing import cast
 from unmoved.attack import FGSM, Pgd, PgdMethod, SmoothedPgd, suite
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
-from unmoved.refine import BranchMethod, Cascade, IntervalMethod, LinearMethod, OptimisedMethod, ZonotopeMethod
+from unmoved.refine import (
+    BranchMethod,
+    Cascade,
+    IntervalMethod,
+    LinearMethod,
+    LipschitzMethod,
+    MilpMethod,
+    OptimisedMethod,
+    SdpMethod,
+    SmtMethod,
+    ZonotopeMethod,
+)
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.certain import EnumerationMethod
@@ -28,6 +39,10 @@ METHODS: dict[str, Callable[[], Method]] = {
     "linear": LinearMethod,
     "optimised": OptimisedMethod,
     "branch": BranchMethod,
+    "lipschitz": LipschitzMethod,
+    "milp": MilpMethod,
+    "smt": SmtMethod,
+    "sdp": SdpMethod,
 }
 
 _SAMPLED = ("samples", "mode", "cohen", "label_known", "family", "precision", "jobs")

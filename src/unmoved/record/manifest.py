@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from unmoved.core.certificate import AllVotes, Classes, Counts, DualTree, Finding, Witness
+from unmoved.core.certificate import AllVotes, Classes, Counts, DualTree, Finding, Lipschitz, Witness
 from unmoved.core.errors import UsageError
 from unmoved.core.problem import Problem
 from unmoved.core.property import LinearProperty, Property, SameClass
@@ -104,7 +104,13 @@ def _property(prop: Property, outputs: int, tensors: Tensors) -> Json:
 
 
 def _claim(problem: Problem, finding: Finding) -> Json:
-    semantics = {Counts: "sampled", AllVotes: "enumerated", Witness: "real+onnxruntime", DualTree: "real"}
+    semantics = {
+        Counts: "sampled",
+        AllVotes: "enumerated",
+        Witness: "real+onnxruntime",
+        DualTree: "real",
+        Lipschitz: "real",
+    }
     claim = {
         "verdict": str(finding.verdict),
         "function": finding.guarantee.of,
@@ -132,6 +138,9 @@ def _evidence(finding: Finding, tensors: Tensors) -> Json:
         case DualTree() as proof:
             tensors |= _choices(proof)
             return {"kind": "dual-tree", "intermediate": proof.intermediate, "trees": _listed(proof.trees)}
+        case Lipschitz() as proof:
+            tensors |= _choices(proof)
+            return {"kind": "lipschitz", "norm": proof.norm, "squarings": proof.squarings}
         case Counts() as votes:
             return {
                 "kind": "counts",
@@ -189,7 +198,7 @@ def _classes(record: Classes | None, tensors: Tensors) -> Json | None:
     return {"root": record.root, "bits": record.bits, "tensor": named}
 
 
-def _choices(proof: DualTree) -> Tensors:
+def _choices(proof: DualTree | Lipschitz) -> Tensors:
     # any other name could stand in for the problem's own tensors: a proof of another question
     wrong = [name for name in proof.choices if not name.startswith(CHOICES)]
     if wrong:

@@ -126,7 +126,7 @@ class BranchMethod(Method):
             search = Search.of(root, self.search, budget, low, choices)
         target = Target.of(network, self.device)
         while not search.finished:
-            witness = _confirmed(problem, ops, target, search.points)
+            witness = confirmed(problem, ops, target, search.points)
             if witness is not None:
                 found = replace(finding, verdict=Verdict.FALSIFIED, evidence=witness, reason=None, method=self.name)
                 return replace(found, details={"nodes": search.nodes})
@@ -149,7 +149,7 @@ class BranchMethod(Method):
         return replace(finding, method=self.name, margin=margin, reason=reason, details={"nodes": search.nodes})
 
 
-def _confirmed(problem: Problem, ops: Sequence[Op], target: Target, points: Tensor | None) -> Witness | None:
+def confirmed(problem: Problem, ops: Sequence[Op], target: Target, points: Tensor | None) -> Witness | None:
     """Return a witness where one of the points breaks the property, exactly inside the threat's set."""
     if points is None:
         return None

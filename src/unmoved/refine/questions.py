@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unmoved.bounds import Query
-from unmoved.core.certificate import DualTree
+from unmoved.core.certificate import DualTree, Lipschitz
 from unmoved.core.property import Disjunct
 
 Weights = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ class Answer:
     """What the bounds say of one problem: the margin of its worst disjunct, and the evidence when it is > 0."""
 
     margin: float
-    evidence: DualTree | None
+    evidence: DualTree | Lipschitz | None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class ZonotopeMethod(BoundMethod):
         answers = []
         for i, (answer, default, chosen) in enumerate(zip(found, plain, other, strict=True)):
             proof = default.evidence
-            if proof is None and chosen.evidence is not None:
+            if proof is None and isinstance(chosen.evidence, DualTree):
                 leaves = range(len(chosen.evidence.trees))
                 named = {f"{kind}/{k}/{t}": v[i] for (kind, t), v in slopes.items() for k in leaves}
                 proof = DualTree("linear", chosen.evidence.trees, {**chosen.evidence.choices, **named})

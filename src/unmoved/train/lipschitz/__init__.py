@@ -1,8 +1,8 @@
 """Nets that are 1-Lipschitz in L2: layers, a loss for wide margins, and what the margin proves."""
 
+from unmoved.bounds.norms import kernel_norm, matrix_norm
 from unmoved.train.lipschitz.layers import AolConv2d, AolLinear, MaxMin, Residual, Sll, lipschitz_cnn
 from unmoved.train.lipschitz.margin import MarginLoss, MarginRadii, baked, lipschitz_bound, margin_radii
-from unmoved.train.lipschitz.norms import kernel_norm, matrix_norm
 
 __all__ = [
     "AolConv2d",

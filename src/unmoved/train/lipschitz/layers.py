@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unmoved.bounds.norms import gram_sums
 from unmoved.core.errors import UsageError
-from unmoved.train.lipschitz.norms import gram_sums
 
 Plain = TypeVar("Plain", nn.Linear, nn.Conv2d)
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unmoved.bounds.norms import gram_sums, kernel_norm, length, lost, matrix_norm, up
 from unmoved.core.errors import UnsupportedError, UsageError
 from unmoved.core.threat import AnyFloats
 from unmoved.train.lipschitz.layers import AolConv2d, AolLinear, MaxMin, Residual, Sll, residual
-from unmoved.train.lipschitz.norms import gram_sums, kernel_norm, length, lost, matrix_norm, up
 from unmoved.train.objective import Loss, Measured, Moment, Objective
 
 STILL = (nn.Flatten, nn.PixelUnshuffle, nn.Identity, nn.ReLU, MaxMin, nn.Dropout)
