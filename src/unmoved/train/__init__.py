@@ -2,6 +2,7 @@
 
 from unmoved.train.adversarial import Adversarial, Trades
 from unmoved.train.architectures import mlp, small_cnn
+from unmoved.train.blend import Blend
 from unmoved.train.certified import CcIbp, CrownIbp, ExpIbp, Ibp, MtlIbp, Sabr, Staps
 from unmoved.train.checkpoint import Checkpoints
 from unmoved.train.descent import Descent
@@ -15,6 +16,7 @@ from unmoved.train.stopping import CertifiedShare, Stopping
 
 __all__ = [
     "Adversarial",
+    "Blend",
     "CcIbp",
     "CertifiedShare",
     "Checkpoints",
