@@ -5,6 +5,7 @@
     ├── LoadError          a model or data file cannot be read, or our reading of it disagrees with onnxruntime
     ├── UnsupportedError   a method needs an operator that it has no rule for
     └── IntegrityError     stored bytes are not what their address says
+        └── MissingError   there are none; a KeyError too
 
 Outcomes (timeout, abstention, an unproved bound) are values (`core.verdict.Reason`), never exceptions.
 """
@@ -41,3 +42,9 @@ class UnsupportedError(UnmovedError):
 
 class IntegrityError(UnmovedError):
     """Stored bytes are not what their address says."""
+
+
+class MissingError(IntegrityError, KeyError):
+    """Nothing is stored at an address: it never was, or the store is damaged."""
+
+    __str__ = Exception.__str__

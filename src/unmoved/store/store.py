@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from unmoved.core.errors import IntegrityError
+from unmoved.core.errors import IntegrityError, MissingError
 from unmoved.record import digest
 
 
@@ -42,8 +42,11 @@ class Store(ABC):
         self._write(batch)
 
     def read(self, kind: str, name: str) -> bytes:
-        """Return the bytes. KeyError if there are none; IntegrityError if they are not what the name says."""
-        data = self._read(kind, name)
+        """Return the bytes. MissingError if there are none; IntegrityError if they are not what the name says."""
+        try:
+            data = self._read(kind, name)
+        except KeyError as error:
+            raise MissingError(f"{kind} {name}: nothing is stored there") from error
         _verify(Entry(kind, name, data))
         return data
 
