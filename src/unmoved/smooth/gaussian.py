@@ -22,7 +22,7 @@ from scipy.special import ndtr
 from unmoved.core.errors import UsageError
 from unmoved.core.rounding import float_down, rational
 from unmoved.smooth import statistics
-from unmoved.smooth.grid import MAX_WIDTH, GridPoint, place, reach, thresholds
+from unmoved.smooth.grid import MAX_WIDTH, GridPoint, Thresholds, place, reach, thresholds
 from unmoved.smooth.philox import SAMPLER, fill
 from unmoved.smooth.seeds import Stream
 
@@ -62,6 +62,11 @@ class Gaussian:
         """K = ceil(10 sigma q): no noise number exceeds it in size."""
         return reach(self.sigma, self.grid)
 
+    @property
+    def law(self) -> Thresholds:
+        """The law of E, as tables."""
+        return thresholds(self.sigma, self.grid)
+
     def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
         """Return the grid point nearest to `x`; see `unmoved.smooth.grid.place`."""
         return place(x, self.grid, self.reach)
@@ -76,7 +81,7 @@ class Gaussian:
             raise UsageError("out", f"{out.dtype} {out.shape}", f"contiguous float32 (rows, *{point.shape})")
         if not 0 <= first <= 2**63:
             raise UsageError("first", first, "an integer >= 0")
-        law = thresholds(self.sigma, self.grid)
+        law = self.law
         rows = out.reshape(out.shape[0], point.integers.size)
         q, number, word = np.float32(self.grid), np.uint64(first), np.uint64(stream.purpose)
         fill(rows, point.integers, law.guide, law.first, law.last, q, stream.key, word, number)

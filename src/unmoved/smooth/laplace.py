@@ -69,14 +69,18 @@ class Laplace:
         """K = ceil(45 lam q): beyond it lies less than e^-45/2 < 2^-65 on either side."""
         return math.ceil(45 * self.lam * self.grid)
 
+    @property
+    def law(self) -> Thresholds:
+        """The law of E, as tables."""
+        return thresholds(self.lam * self.grid, self.reach)
+
     def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
         """Return the grid point nearest to `x` and what an L1 radius loses by the move."""
         return place(x, self.grid, self.reach, self.norm)
 
     def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
         """Write the noisy copies `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *point.shape)."""
-        law = thresholds(self.lam * self.grid, self.reach)
-        write(law, point, out, grid=self.grid, stream=stream, first=first)
+        write(self.law, point, out, grid=self.grid, stream=stream, first=first)
 
     def worst_case(self, p: float, r: float) -> float:
         """Return F(F^-1(p) - r/lam), rounded down: what a half-space of probability p keeps."""

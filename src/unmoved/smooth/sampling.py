@@ -17,6 +17,7 @@ import torch
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth.crew import Crew
+from unmoved.smooth.device import gridded, write
 from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.noise import Copies
 from unmoved.smooth.seeds import Stream
@@ -47,13 +48,16 @@ class Votes:
 class VoteCounter:
     """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time.
 
-    `crew`: worker processes to evaluate the batches, with the same counts; without, this process does.
+    `device`: torch's name of where the copies are drawn and given to `classify`, the same ones everywhere
+    (`unmoved.smooth.device`); "" draws them by compiled code on the CPU. `crew`: worker processes to evaluate the
+    batches, with the same counts; without, this process does.
     """
 
     classify: Classify
     noise: Copies
     classes: int
     batch: int = 256
+    device: str = ""
     crew: Crew | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,28 +110,36 @@ class VoteCounter:
         if self.crew is not None:
             yield from self.crew.labels(point, batches)
             return
-        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
+        rows = self._room(point)
         for batch in batches:
             yield self.labels(point, batch, rows)
 
     def labels(self, point: GridPoint, pieces: Sequence[Piece], rows: torch.Tensor | None = None) -> Labels:
         """Return the classes of the copies of one batch, in order, at most `batch` of them; `rows` is room for it."""
-        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32) if rows is None else rows
-        view, number = rows.numpy(), 0
+        rows, number = self._room(point) if rows is None else rows, 0
         for stream, samples in pieces:
-            self.noise.sample(point, view[number : number + len(samples)], stream=stream, first=samples.start)
+            self._draw(point, rows[number : number + len(samples)], stream, samples.start)
             number += len(samples)
-        view[number:] = view[0]
+        rows[number:] = rows[0]
         return self._votes(rows)[:number]
 
     def classes_of(self, point: GridPoint, numbers: Labels, *, stream: Stream) -> Labels:
         """Return the classes of up to `batch` copies, each by its number; int64 (n,)."""
-        rows = torch.empty((self.batch, *point.shape), dtype=torch.float32)
-        view = rows.numpy()
-        for row, number in enumerate(numbers.tolist()):
-            self.noise.sample(point, view[row : row + 1], stream=stream, first=number)
-        view[len(numbers) :] = view[0]
-        return self._votes(rows)[: len(numbers)]
+        return self.labels(point, [(stream, range(number, number + 1)) for number in numbers.tolist()])
+
+    def _room(self, point: GridPoint) -> torch.Tensor:
+        return torch.empty((self.batch, *point.shape), dtype=torch.float32, device=self.device or "cpu")
+
+    def _draw(self, point: GridPoint, rows: torch.Tensor, stream: Stream, first: int) -> None:
+        """Fill `rows` with copies, drawn by torch on their device where it can, else by the noise itself."""
+        noise = gridded(self.noise) if self.device else None
+        if noise is not None:
+            write(noise, point, rows, stream=stream, first=first)
+            return
+        here = rows.cpu()
+        self.noise.sample(point, here.numpy(), stream=stream, first=first)
+        if here.device != rows.device:
+            rows.copy_(here)
 
     def _votes(self, rows: torch.Tensor) -> Labels:
         """Return the class of each row, int64 (B,); `classes` stands for a row with a NaN or an infinity."""

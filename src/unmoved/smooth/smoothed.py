@@ -22,7 +22,7 @@ from unmoved.smooth import statistics
 from unmoved.smooth.adapters import Base, base_of, readable
 from unmoved.smooth.ballots import Ballots, Roll
 from unmoved.smooth.crew import Crew
-from unmoved.smooth.engine import Setup
+from unmoved.smooth.engine import Engine, Setup
 from unmoved.smooth.grid import GridPoint
 from unmoved.smooth.noise import Noise
 from unmoved.smooth.results import ABSTAIN, Prediction, SmoothedResult
@@ -42,7 +42,9 @@ class Smoothed:
     classes_), or a function of batches (B, *shape) float32 that gives logits (B, classes) or labels (B,). `classes` 0:
     as many as it says itself. `batch` copies are evaluated at a time; 0: as many as fit. `model` is the model's digest;
     it enters the seeds, so that two models do not share noise. `setup`: how to evaluate it (None: float32, a torch
-    module as it is). `jobs`: worker processes; counts do not depend on it. Raises UsageError for a torch module in
+    module as it is). `jobs`: worker processes; counts do not depend on it. `noise_device`: torch's name of where copies
+    are drawn and given to the classifier, the same ones everywhere (see `VoteCounter`); "": where the setup's network
+    runs, on the CPU by compiled code. Raises UsageError for a torch module in
     training mode, and for outputs that depend on the place in a batch.
     """
 
@@ -53,6 +55,7 @@ class Smoothed:
     model: str = ""
     setup: Setup | None = None
     jobs: int = 1
+    noise_device: str = field(default="", compare=False)
     _counters: dict[tuple[int, ...], tuple[Base, VoteCounter]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -63,6 +66,8 @@ class Smoothed:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(name, value, f"an integer >= {least}")
+        if self.noise_device:
+            Setup(device=self.noise_device)  # refuses what is no device here
         if self.classes == 1:
             raise UsageError("classes", self.classes, "an integer >= 2")
 
@@ -72,11 +77,15 @@ class Smoothed:
         if known is None:
             size, count, how = self.batch, self.classes, self.setup
             base = base_of(self.classifier, point.shape, classes=count, batch=size, setup=how)
-            counter = VoteCounter(base.classify, self.noise, base.classes, base.batch)
+            counter = VoteCounter(base.classify, self.noise, base.classes, base.batch, self._drawn_on(base))
             if self.jobs > 1:
                 counter = replace(counter, crew=Crew(counter, self.jobs))
             known = self._counters[point.shape] = (base, counter)
         return known
+
+    def _drawn_on(self, base: Base) -> str:
+        runs_on = base.classify.setup.device if isinstance(base.classify, Engine) else "cpu"
+        return self.noise_device or ("" if runs_on == "cpu" else runs_on)
 
     def counter(self, point: GridPoint) -> VoteCounter:
         """Return what draws and classifies copies of a point."""

@@ -67,6 +67,11 @@ class Uniform:
         """K = ceil(lam q - 1/2): the largest noise number."""
         return max(0, math.ceil(self.lam * self.grid - Fraction(1, 2)))
 
+    @property
+    def law(self) -> Thresholds:
+        """The law of E, as tables."""
+        return thresholds(self.lam * self.grid, self.reach)
+
     def place(self, x: npt.NDArray[np.float32]) -> GridPoint:
         """Return the grid point nearest to `x` and what a radius loses by it (off the grid: L1 d/q, L_inf 1/q)."""
         point = place(x, self.grid, self.reach, self.norm)
@@ -76,8 +81,7 @@ class Uniform:
 
     def sample(self, point: GridPoint, out: npt.NDArray[np.float32], *, stream: Stream, first: int) -> None:
         """Write the noisy copies `first`, `first` + 1, ... of `point` into `out`, float32 (rows, *point.shape)."""
-        law = thresholds(self.lam * self.grid, self.reach)
-        write(law, point, out, grid=self.grid, stream=stream, first=first)
+        write(self.law, point, out, grid=self.grid, stream=stream, first=first)
 
     def worst_case(self, p: float, r: float) -> float:
         """Return p - (1 - V), at least 0, rounded down."""
