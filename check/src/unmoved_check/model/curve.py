@@ -87,11 +87,14 @@ LOG = _chain("log", (-1,), (), 1, domain="positive")
 GELU = _chain("gelu", (-1, 1, -1), (exactly(-1), exactly(1)))
 """x (1 + erf x) / 2: its second derivative is 2 (1 - x^2) e^(-x^2) / sqrt(pi)."""
 
-_SILU = (Fraction("2.39935728052"), Fraction("2.39935728053"))
+_SILU = (Fraction("2.399357280515"), Fraction("2.399357280516"))
 SILU = _chain("silu", (-1, 1, -1), ((-_SILU[1], -_SILU[0]), _SILU))
 """x sigmoid(x): f'' = sigmoid' (2 - x tanh(x / 2)); x tanh(x / 2) is even and rises with |x|."""
 
-_MISH = ((Fraction("-2.2563984"), Fraction("-2.2563982")), (Fraction("1.4906768"), Fraction("1.4906770")))
+_MISH = (
+    (Fraction("-2.25637639637"), Fraction("-2.25637639636")),
+    (Fraction("1.49057117948"), Fraction("1.49057117949")),
+)
 MISH = _chain("mish", (-1, 1, -1), _MISH)
 """x p / (p + 2), p = y^2 + 2 y, y = e^x: f'' has the sign of A - x D with A = 2 y^3 + 6 y^2 + 8 y + 4 and
 D = 2 y^3 + 3 y^2 - 2 y - 2. R = A / D falls with y on either side of D's one root y0 < 1, for
