@@ -146,7 +146,7 @@ def test_the_device_draws_where_it_is_asked(monkeypatch):
     monkeypatch.setattr("unmoved.smooth.sampling.write", lambda *a, **k: calls.append(1) or write(*a, **k))
     for noise, expected in ((NOISES[0], 3), (InNorm(NOISES[0], "1", 4), 3), (Splitting("1/2"), 0)):
         calls.clear()
-        counters = [VoteCounter(lambda z: z[:, :2], noise, 2, 8, device) for device in ("", "cpu")]
+        counters = [VoteCounter(lambda z: z[:, :2], noise, 2, 8, device=device) for device in ("", "cpu")]
         point, asked = point_of(noise, 4), np.array([3, 900, 901])
         there, here = (counter.classes_of(point, asked, stream=Stream(SEED)) for counter in counters)
         assert np.array_equal(there, here) and len(calls) == expected

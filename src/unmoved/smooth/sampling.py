@@ -48,17 +48,17 @@ class Votes:
 class VoteCounter:
     """Counts the votes of `classify` among `classes` classes, `batch` noisy copies at a time.
 
-    `device`: torch's name of where the copies are drawn and given to `classify`, the same ones everywhere
-    (`unmoved.smooth.device`); "" draws them by compiled code on the CPU. `crew`: worker processes to evaluate the
-    batches, with the same counts; without, this process does.
+    `crew`: worker processes to evaluate the batches, with the same counts; without, this process does. `device`:
+    torch's name of where the copies are drawn and given to `classify`, the same ones everywhere
+    (`unmoved.smooth.device`); "" draws them by compiled code on the CPU.
     """
 
     classify: Classify
     noise: Copies
     classes: int
     batch: int = 256
-    device: str = ""
     crew: Crew | None = field(default=None, compare=False, repr=False)
+    device: str = ""
 
     def __post_init__(self) -> None:
         if self.classes < 2:

@@ -77,7 +77,7 @@ class Smoothed:
         if known is None:
             size, count, how = self.batch, self.classes, self.setup
             base = base_of(self.classifier, point.shape, classes=count, batch=size, setup=how)
-            counter = VoteCounter(base.classify, self.noise, base.classes, base.batch, self._drawn_on(base))
+            counter = VoteCounter(base.classify, self.noise, base.classes, base.batch, device=self._drawn_on(base))
             if self.jobs > 1:
                 counter = replace(counter, crew=Crew(counter, self.jobs))
             known = self._counters[point.shape] = (base, counter)
