@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import isfinite
+from math import inf, isfinite
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
@@ -105,7 +105,7 @@ class Forest:
             return [0.0] * count
         found = self.tensors[name]
         self.used.add(name)
-        if found.dtype != "F32" or found.shape != (count,) or any(v < 0 for v in found.numbers):
+        if found.dtype != "F32" or found.shape != (count,) or not all(0 <= v < inf for v in found.numbers):
             raise Rejection(f"payload: {name} is not one float32 >= 0 for each split on the leaf's path")
         return [float(v) for v in found.numbers]
 

@@ -82,7 +82,8 @@ class Part:
         found = np.where(sign * self.near_slope(low) >= slope, low, high)
         inside = (sign * self.near_slope(low) < slope) & (sign * self.near_slope(high) > slope) & (low < high)
         if inside.any():
-            target = np.broadcast_to(slope, inside.shape)[inside]
+            low, high, slope = (np.broadcast_to(v, inside.shape) for v in (low, high, slope))
+            target = slope[inside]
             found[inside] = halved(lambda x: sign * self.near_slope(x) < target, low[inside], high[inside])
         return found
 

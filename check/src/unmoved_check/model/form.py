@@ -42,11 +42,15 @@ class Form:
     @property
     def odd(self) -> Numbers | None:
         """Return (a, b) where this is a x + b x^3, a > 0."""
-        if self.shift or self.factor <= 0:
+        if self.shift:
             return None
         if self.kind == "power" and self.numbers[0] == 1:
-            return (self.factor, Fraction(0))
-        return (self.factor * self.numbers[0], self.factor * self.numbers[1]) if self.kind == "cubic" else None
+            found = (self.factor, Fraction(0))
+        elif self.kind == "cubic":
+            found = (self.factor * self.numbers[0], self.factor * self.numbers[1])
+        else:
+            return None
+        return found if found[0] > 0 else None
 
 
 def applied(op: str, form: Form) -> Form | None:
