@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from unmoved_check.matrices import MOST_NUMBERS, Floats, Matrix, lost
-from unmoved_check.model.steps import Conv, Dense, Graph, Maximum, Relu, Rounded, Scale, Select, Step, Sum
+from unmoved_check.matrices import MOST_NUMBERS, TINY, Floats, Matrix, lost
+from unmoved_check.model.steps import Conv, Dense, Graph, Maximum, Relu, Scale, Select, Step, Sum
 from unmoved_check.outcome import Rejection
 
 Starts = dict[int, Matrix]
@@ -22,9 +22,16 @@ NARROW = Fraction(1, 2**52)
 """A constant that is known to lie in a bracket may be this wide, relatively."""
 
 
+def refuse(step: Step) -> None:
+    """Rejection of a step that is neither affine nor a ReLU or a maximum: nothing is known of how steep it is."""
+    if not isinstance(step, Dense | Conv | Scale | Select | Sum | Relu | Maximum):
+        raise Rejection(f"unchecked operator {type(step).__name__} under lipschitz")
+
+
 def affine(step: Step) -> bool:
-    """Whether a step is affine."""
-    return not isinstance(step, Relu | Maximum | Rounded)
+    """Whether a step, which `refuse` lets pass, is affine."""
+    refuse(step)
+    return not isinstance(step, Relu | Maximum)
 
 
 def maps(graph: Graph, start: int, values: Sequence[int]) -> dict[int, Starts]:
@@ -85,19 +92,20 @@ def _selected(graph: Graph, step: Select, found: Mapping[int, Starts]) -> Starts
 
 
 def _mapped(step: Dense | Conv | Scale, m: Matrix) -> Matrix:
+    """The step's matrix times m; lost(8) TINY is more than what underflow takes, which later steps may enlarge."""
     if isinstance(step, Scale):
         factors = np.array([_factor(low, high) for (low, high), _ in step.pairs])[
             np.asarray(step.which, dtype=np.int64)
         ]
         value, size = factors[:, None] * m.value, np.abs(factors)[:, None] * m.size
-        return Matrix(value, size * (1 + 2.0**-48), m.terms + 8)
+        return Matrix(value, size * (1 + 2.0**-48) + TINY, m.terms + 8)
     weights = np.asarray(step.weights, dtype=np.float64)
     terms = step.inner if isinstance(step, Dense) else step.channels_in // step.groups * prod(step.kernel)
     if isinstance(step, Dense):
         value, size = _dense(step, weights, m.value), _dense(step, np.abs(weights), m.size)
     else:
         value, size = _convolved(step, weights, m.value), _convolved(step, np.abs(weights), m.size)
-    return Matrix(value, size * (1 + lost(terms)), m.terms + terms + 8)
+    return Matrix(value, size * (1 + lost(terms)) + TINY, m.terms + terms + 8)
 
 
 def _factor(low: Fraction, high: Fraction) -> float:

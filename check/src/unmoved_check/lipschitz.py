@@ -22,8 +22,19 @@ import numpy as np
 
 from unmoved_check.claim import Claim, Tensors, fields, integer, one_of
 from unmoved_check.exact import ExactEngine
-from unmoved_check.jacobian import Starts, affine, identity, maps
-from unmoved_check.matrices import Matrix, largest_sum, lost, product, symmetric, up, weighted_sums, weights
+from unmoved_check.jacobian import Starts, affine, identity, maps, refuse
+from unmoved_check.matrices import (
+    TINY,
+    Matrix,
+    between,
+    largest_sum,
+    lost,
+    product,
+    symmetric,
+    up,
+    weighted_sums,
+    weights,
+)
 from unmoved_check.model.steps import Graph, Maximum, Relu, sources
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
@@ -105,7 +116,7 @@ def slope(bound: Constant, row: dict[int, Fraction], norm: str) -> float:
     numbers = np.zeros(bound.last.value.shape[0])
     for j, a in row.items():
         numbers[j] = float(a)
-    wide = Matrix(numbers[:, None], np.abs(numbers)[:, None] * (1 + 2.0**-50), 1)
+    wide = Matrix(numbers[:, None], np.abs(numbers)[:, None] * (1 + 2.0**-50) + TINY, 1)
     at = product(wide, bound.last)
     sizes = at.most
     if norm == "2":
@@ -120,6 +131,8 @@ def slope(bound: Constant, row: dict[int, Fraction], norm: str) -> float:
 def constant(graph: Graph, norm: str, squarings: int) -> Constant:
     """The model's constant in `norm`."""
     needed = _needed(graph)
+    for value in needed[1:]:
+        refuse(graph.steps[value - 1])
     cuts = [v for v in needed if all(min(sources(graph.steps[w - 1])) >= v for w in needed if w > v)]
     parts: list[tuple[int, list[int]]] = []
     for start, end in pairwise(cuts):
@@ -197,10 +210,10 @@ def opposed(a: Matrix, c: Matrix, b: Matrix, squarings: int) -> float:
         (across.size + factors[:, None] * b.size) * (1 + 2.0**-50),
         max(across.terms, b.terms) + 4,
     ).most
-    error = math.sqrt(up(largest_sum(left, 0)) * up(largest_sum(left, 1)))
+    error = between(left)
     sizes = symmetric(gram.most)
     floor = max(1e-12 * float(factors.max(initial=0.0)), 1e-290)
     sums = weighted_sums(sizes, weights(sizes / np.maximum(factors, floor)[:, None]))
     excess = float(np.maximum(sums - 2 * factors * (1 - 2.0**-50), 0.0).max())
     whole, inner = a.norm("2", squarings), b.norm("2", squarings)
-    return up(math.sqrt(up(up(whole * whole) + up(inner * inner * up(excess)) + up(2 * up(error) * inner))))
+    return up(math.sqrt(up(up(whole * whole) + up(up(inner * inner) * up(excess)) + up(2 * error * inner))))

@@ -35,7 +35,7 @@ def up(value: float) -> float:
 
 def lost(terms: int) -> float:
     """At least g(terms), with room for the operations around it."""
-    if terms > 1 << 40:
+    if terms > MOST_NUMBERS:  # so that products of two such bounds are far below u
         raise Rejection("a sum of too many terms")
     return (terms + 4) * 2.0**-53 * (1 + 1e-3)
 
@@ -58,7 +58,7 @@ class Matrix:
     @property
     def most(self) -> Floats:
         """At least |M|, elementwise."""
-        found: Floats = np.abs(self.value) * (1 + 2.0**-50) + lost(self.terms) * self.size + TINY
+        found: Floats = (np.abs(self.value) + lost(self.terms) * self.size) * (1 + 2.0**-50) + TINY
         return found
 
     def norm(self, kind: str, squarings: int) -> float:
@@ -67,16 +67,20 @@ class Matrix:
             return 0.0
         if kind != "2":
             return up(largest_sum(self.most, 1 if kind == "inf" else 0))
-        simple = up(math.sqrt(up(largest_sum(self.most, 1) * largest_sum(self.most, 0))))
+        simple = between(self.most)
         if simple <= (1 + 1e-9) * math.sqrt(float(np.square(self.value).sum(0).max())):
             return simple  # no column is shorter than that: a permutation, for instance
-        doubt = math.sqrt(up(largest_sum(self.size, 1)) * up(largest_sum(self.size, 0))) * (lost(self.terms) + TINY)
-        return min(simple, up(spectral(self.value, squarings) + up(doubt)))
+        return min(simple, up(spectral(self.value, squarings) + up(between(self.size) * lost(self.terms))))
 
 
 def largest_sum(sizes: Floats, axis: int) -> float:
     """At least the largest sum of numbers >= 0 along an axis."""
     return up(float(sizes.sum(axis).max(initial=0.0)) * (1 + lost(sizes.shape[axis])))
+
+
+def between(sizes: Floats) -> float:
+    """At least ||A||_2 of any A with |A| <= sizes: (||A||_1 ||A||_inf)^(1/2), whose product must not underflow."""
+    return up(math.sqrt(largest_sum(sizes, 1)) * math.sqrt(largest_sum(sizes, 0)))
 
 
 def spectral(matrix: Floats, squarings: int) -> float:
