@@ -15,9 +15,12 @@ ALONE = ("sampler", "bounds", "training")
 NEED_ARGUMENTS = {
     "attacks": "--models DIR --data DIR [--rival DIR]",
     "audit_logs": "LOGS_DIR",
+    "certified_training": "DATA_DIR",
     "smoothing_bounds": "DATA.npz...",
     "smoothing_samples": "LOGS_DIR",
     "smoothing_speed": "[--cohen DIR] [--art DIR]",
+    "training_speed": "[--lirpa DIR] [--ctbench DIR]",
+    "verifier": "FOLDER [--rival COMMAND]",
 }
 
 
