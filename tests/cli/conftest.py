@@ -105,7 +105,7 @@ def bench(tmp_path_factory):
     for name, operator in (
         ("line", None),
         ("relu", "Relu"),
-        ("sigmoid", "Sigmoid"),
+        ("abs", "Abs"),
         ("tangent", "Tan"),
         ("cosh", "Cosh"),
     ):
