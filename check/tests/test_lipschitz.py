@@ -11,8 +11,8 @@ from check_kit import Bundle, mlp, model
 from onnx import helper
 
 from unmoved_check.check import Checker
-from unmoved_check.lipschitz import constant, opposed, slope
-from unmoved_check.matrices import Matrix, spectral
+from unmoved_check.floating_lipschitz import constant, opposed, slope
+from unmoved_check.floating_matrices import Matrix, spectral
 from unmoved_check.model.lowering import lower
 from unmoved_check.model.reader import read_model
 

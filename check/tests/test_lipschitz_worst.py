@@ -14,9 +14,9 @@ from check_kit import Bundle, exact_matrix, mlp, model
 from onnx import TensorProto, helper
 
 from unmoved_check.check import Checker
-from unmoved_check.jacobian import maps, refuse
-from unmoved_check.lipschitz import Constant, opposed, slope
-from unmoved_check.matrices import Matrix, between, largest_sum, lengths, lost, product, schur, spectral, up
+from unmoved_check.floating_jacobian import maps, refuse
+from unmoved_check.floating_lipschitz import Constant, opposed, slope
+from unmoved_check.floating_matrices import Matrix, between, largest_sum, lengths, lost, product, schur, spectral, up
 from unmoved_check.model.steps import Conv, Dense, Elementwise, Graph, Product, Rounded, Scale, Select, Sum
 from unmoved_check.outcome import Rejection
 

@@ -13,7 +13,7 @@ TIMES = ("seconds", "check_seconds", "check", "at")
 
 def arguments(bench, out):
     """Return a run that takes a quarter of a second for each input: signals must come before its end."""
-    settings = ("--threat", "l2:0.05", "--sigma", "0.1", "--samples", "150000", "--mode", "fixed")
+    settings = ("--threat", "l2:0.05", "--sigma", "0.1", "--samples", "400000", "--mode", "fixed")
     return ["certify", bench.path("relu.onnx"), "--data", bench.path("test.npz"), *settings, "--out", str(out)]
 
 

@@ -140,7 +140,7 @@ def _witness(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tupl
 def _lipschitz(checker: Checker, bundle: Bundle, claim: Claim, mode: Mode) -> tuple[str, str]:
     if mode == "exact":
         raise Rejection("lipschitz evidence cannot be checked in integers: norms are bounded in floating point")
-    from unmoved_check.lipschitz import check_lipschitz
+    from unmoved_check.floating_lipschitz import check_lipschitz
 
     return "floating", check_lipschitz(claim, bundle.tensors, checker.exact, checker.constants)
 

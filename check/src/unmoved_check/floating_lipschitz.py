@@ -22,8 +22,8 @@ import numpy as np
 
 from unmoved_check.claim import Claim, Tensors, fields, integer, one_of
 from unmoved_check.exact import ExactEngine
-from unmoved_check.jacobian import Starts, affine, identity, maps, refuse
-from unmoved_check.matrices import (
+from unmoved_check.floating_jacobian import Starts, affine, identity, maps, refuse
+from unmoved_check.floating_matrices import (
     TINY,
     Matrix,
     between,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unmoved_check.matrices import MOST_NUMBERS, TINY, Floats, Matrix, lost
+from unmoved_check.floating_matrices import MOST_NUMBERS, TINY, Floats, Matrix, lost
 from unmoved_check.model.steps import Conv, Dense, Graph, Maximum, Relu, Scale, Select, Step, Sum
 from unmoved_check.outcome import Rejection
 
