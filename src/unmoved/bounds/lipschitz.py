@@ -3,8 +3,8 @@
 Global: the product of the constants of what lies between two cuts (tensors that every path passes). For an affine part
 the induced norm of its matrix: exact sums of absolute values for L_inf and L1, iterated Gram matrices for L2
 (`norms.matrix_norm`). For a block A x + C relu(B x + b) the smaller of |A| + |C| |B| and, in L2, a bound that sees that
-C relu(B .) works against A (Araujo et al. 2023, theorem 1, as `unmoved_check.floating_lipschitz` has it): 1 for SLL layers
-and for sorted pairs. These numbers propose; the checker bounds them outward by its own code.
+C relu(B .) works against A (Araujo et al. 2023, theorem 1, as `unmoved_check.floating_lipschitz` has it): 1 for SLL
+layers and for sorted pairs. These numbers propose; the checker bounds them outward by its own code.
 
 Local: the derivative of a row over a box, as an interval in every element (Weng et al. 2018, Fast-Lip): on a convex set
 |f(x) - f(z)| <= max |J| |x - z|.
