@@ -17,7 +17,7 @@ from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, ration
 from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Split, passed_on
 from unmoved_check.model.steps import Graph, Product
 from unmoved_check.outcome import Rejection
-from unmoved_check.region import Cut, Region
+from unmoved_check.region import Cut, Part, Region
 from unmoved_check.tensor import Tensor
 
 Tensors = Mapping[str, Tensor]
@@ -33,36 +33,41 @@ class Aim:
 
 @dataclass
 class Forest:
-    """The leaves of all trees so far, by the input cuts on their paths."""
+    """The leaves of all trees so far; parts of the region that have the same cuts in several trees are one part."""
 
     graph: Graph
     tensors: Tensors
-    leaves: dict[tuple[Cut, ...], list[Leaf]] = field(default_factory=dict)
+    leaves: list[Leaf] = field(default_factory=list)
+    parts: dict[tuple[int, int, Json, bool], Part] = field(default_factory=dict)
+    objectives: dict[tuple[int, Tensor | None], Leaf] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
-    def grow(self, tree: Json, aim: Aim, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
-        """Add the leaves of `tree`, which prove `aim` under the cuts and splits of the path."""
+    def grow(self, tree: Json, aim: Aim, part: Part | None, path: tuple[Split, ...]) -> None:
+        """Add the leaves of `tree`, which prove `aim` in a part of the region, under the splits of the path."""
         if not isinstance(tree, list) or not tree:
             raise Rejection("evidence: a tree is no list")
         if tree[0] == "leaf" and len(tree) == 2:
-            self._leaf(tree[1], aim, cuts, path)
+            self._leaf(tree[1], aim, part, path)
         elif tree[0] == "relu" and len(tree) == 5:
             value, index = self._element(self.graph.relu_inputs, tree[1], tree[2])
-            self.grow(tree[3], aim, cuts, (*path, Split(value, index, True, 0.0)))
-            self.grow(tree[4], aim, cuts, (*path, Split(value, index, False, 0.0)))
+            self.grow(tree[3], aim, part, (*path, Split(value, index, True, 0.0)))
+            self.grow(tree[4], aim, part, (*path, Split(value, index, False, 0.0)))
         elif tree[0] == "split" and len(tree) == 6:
             value, index = self._element(self.graph.names, tree[1], tree[2])
             point = rational(tree[3], "a split's point")
-            self.grow(tree[4], aim, cuts, (*path, Split(value, index, False, 0.0, point)))
-            self.grow(tree[5], aim, cuts, (*path, Split(value, index, True, 0.0, point)))
+            self.grow(tree[4], aim, part, (*path, Split(value, index, False, 0.0, point)))
+            self.grow(tree[5], aim, part, (*path, Split(value, index, True, 0.0, point)))
         elif tree[0] == "input" and len(tree) == 5:
             index = integer(tree[1], "an input split's index")
             point = rational(tree[2], "an input split's point")
             if not 0 <= index < self.graph.sizes[0]:
                 raise Rejection("evidence: an input split's index is out of range")
-            self.grow(tree[3], aim, (*cuts, Cut(index, point, True)), path)
-            self.grow(tree[4], aim, (*cuts, Cut(index, point, False)), path)
+            for child, below in ((tree[3], True), (tree[4], False)):
+                key = id(part), index, tree[2], below
+                if key not in self.parts:
+                    self.parts[key] = Part(part, Cut(index, point, below))
+                self.grow(child, aim, self.parts[key], path)
         else:
             raise Rejection("evidence: a tree is neither a leaf nor a split with both its children")
 
@@ -76,28 +81,31 @@ class Forest:
             raise Rejection("evidence: a split's index is out of range")
         return value, at
 
-    def _leaf(self, number: Json, aim: Aim, cuts: tuple[Cut, ...], path: tuple[Split, ...]) -> None:
+    def _leaf(self, number: Json, aim: Aim, part: Part | None, path: tuple[Split, ...]) -> None:
         k = integer(number, "a leaf's number")
         if k < 0 or k in self.numbers:
             raise Rejection(f"evidence: leaf number {k} is negative or used twice")
         self.numbers.add(k)
         multipliers = self._multipliers(k, len(path))
         splits = tuple(replace(split, multiplier=m) for split, m in zip(path, multipliers, strict=True))
-        objective = _objective(aim.conjuncts, self._weights(aim, k))
-        self.leaves.setdefault(cuts, []).append(replace(objective, number=k, splits=splits))
+        self.leaves.append(replace(self._objective(aim, k), number=k, splits=splits, part=part))
 
-    def _weights(self, aim: Aim, k: int) -> list[Fraction]:
-        """The leaf's own weights of the conjuncts, else its tree's, else 1 each."""
-        count = len(aim.conjuncts)
-        for name in (f"weights/{aim.number}/{k}", f"weights/{aim.number}"):
-            if name in self.tensors:
-                found = self.tensors[name]
-                self.used.add(name)
-                weights = found.fractions() if found.dtype == "F64" and found.shape == (count,) else []
+    def _objective(self, aim: Aim, k: int) -> Leaf:
+        """What leaf k bounds, by its own weights of the conjuncts, else its tree's, else 1 each; worked out once."""
+        named = (f"weights/{aim.number}/{k}", f"weights/{aim.number}")
+        name = next((n for n in named if n in self.tensors), None)
+        given = None if name is None else self.tensors[name]
+        if name is not None:
+            self.used.add(name)
+        if (aim.number, given) not in self.objectives:
+            count = len(aim.conjuncts)
+            weights = [Fraction(1)] * count
+            if given is not None:
+                weights = given.fractions() if given.dtype == "F64" and given.shape == (count,) else []
                 if not weights or min(weights) < 0 or not any(weights):
                     raise Rejection(f"payload: {name} is not one float64 >= 0 for each conjunct, not all zero")
-                return weights
-        return [Fraction(1)] * count
+            self.objectives[aim.number, given] = _objective(aim.conjuncts, weights)
+        return self.objectives[aim.number, given]
 
     def _multipliers(self, k: int, count: int) -> Sequence[float]:
         name = f"multipliers/{k}"
@@ -212,17 +220,15 @@ def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
         raise Rejection(f"the property speaks of {claim.property.outputs} outputs, the model has {graph.outputs}")
     forest = Forest(graph, tensors)
     for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
-        forest.grow(tree, Aim(d, conjuncts), (), ())
+        forest.grow(tree, Aim(d, conjuncts), None, ())
     slopes, (choices, given) = forest.slopes(), choices_of(forest)
     strange = set(tensors) - claim.names - forest.used
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")
-    margins: list[Fraction | float] = []
-    for cuts, leaves in forest.leaves.items():
-        chosen = [
-            replace(leaf, slopes=slopes.get(leaf.number, {}), given=given.get(leaf.number, {})) for leaf in leaves
-        ]
-        margins += _proved(engine, _within(claim.region, cuts), chosen, intermediate, choices)
+    leaves = [
+        replace(leaf, slopes=slopes.get(leaf.number, {}), given=given.get(leaf.number, {})) for leaf in forest.leaves
+    ]
+    margins = _proved(engine, claim.region, leaves, intermediate, choices)
     least = f"least margin {_short(min(margins))}" if margins else "no leaf's region has a point"
     return f"{len(forest.numbers)} leaves, {least}"
 
@@ -246,10 +252,6 @@ def _short(margin: Fraction | float) -> str:
         return f"{float(margin):.6g}"
     except OverflowError:
         return "beyond float64"
-
-
-def _within(region: Region, cuts: tuple[Cut, ...]) -> Region:
-    return replace(region, cuts=(*region.cuts, *cuts))
 
 
 def _objective(conjuncts: Sequence[Conjunct], weights: Sequence[Fraction]) -> Leaf:

@@ -8,6 +8,7 @@ norm, 1/9, eps = 8/255) is enclosed. There is no error term to forget.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import isqrt
 
@@ -35,6 +36,7 @@ from unmoved_check.leaf import (
     leading,
     live,
     origins,
+    places,
     tight,
 )
 from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Step, sources
@@ -66,13 +68,20 @@ class ExactEngine:
         `linear`: bounds of ReLU inputs are those of the region, cut by the leaf's own splits for its final row.
         `interval`: intervals are propagated anew under the leaf's splits; multipliers are not used.
         """
-        hull = input_hull(region)
-        if hull is None:
-            return [None] * len(leaves)
-        if intermediate == "interval":
-            return [self._interval_leaf(hull, leaf) for leaf in leaves]
-        bounds = self._refined(hull, region, choices)
-        return [self._linear_leaf(bounds, region, leaf, choices) for leaf in leaves]
+        found: list[Fraction | float | None] = [None] * len(leaves)
+        for part, members in places(leaves).items():
+            inner = region if part is None else replace(region, cuts=(*region.cuts, *part.cuts))
+            hull = input_hull(inner)
+            if hull is None:
+                continue
+            if intermediate == "interval":
+                for k in members:
+                    found[k] = self._interval_leaf(hull, leaves[k])
+                continue
+            bounds = self._refined(hull, inner, choices)
+            for k in members:
+                found[k] = self._linear_leaf(bounds, inner, leaves[k], choices)
+        return found
 
     def enclose(self, region: Region) -> list[Interval] | None:
         """Intervals of every value, exact at a single point but for enclosed constants; None when it is empty."""

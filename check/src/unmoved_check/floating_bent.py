@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmoved_check.floating_curves import FloatCurve
-from unmoved_check.floating_rounding import TINY, Array, U, dots, down, gamma, raised, up
-from unmoved_check.floating_steps import Box, Boxes, Parts
+from unmoved_check.floating_rounding import TINY, Array, U, dots, down, gamma, up, weighed
+from unmoved_check.floating_steps import Box, Boxes, Owner, Parts, greatest, taken
 from unmoved_check.model.steps import Elementwise, Product
 
 Ends = tuple[Array, Array]
@@ -40,21 +40,26 @@ class Planes:
     below_shift: Array
     above_shift: Array
 
+    def take(self, owner: Owner) -> Planes:
+        """Those of the regions that rows are about."""
+        sides = tuple(Side(s.source, taken(s.below, owner), taken(s.above, owner), s.size) for s in self.sides)
+        return Planes(sides, taken(self.below_shift, owner), taken(self.above_shift, owner))
+
     @property
     def price(self) -> Array:
-        """What an absolute unit of every coefficient may lose."""
+        """What an absolute unit of every coefficient may lose, in any region; (n,)."""
         n = self.below_shift.shape[-1]
         price = gamma(2 * n) * np.maximum(np.abs(self.below_shift), np.abs(self.above_shift)) + TINY
         for side in self.sides:
             price = price + 1.05 * U * np.maximum(np.abs(side.below), np.abs(side.above)) * side.size
-        return np.asarray(price)
+        return greatest(np.asarray(price))
 
     def pull(self, rows: Array, price: Array) -> tuple[Parts, Array, Array]:
         """(source, rows) pairs, the rounded constant, and what was lost but for underflow."""
         over, under = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
         parts = [(side.source, over * side.below + under * side.above) for side in self.sides]
         constant = dots(over, self.below_shift) + dots(under, self.above_shift)
-        return parts, constant, raised(dots(np.abs(rows), price), rows.shape[1])
+        return parts, constant, weighed(rows, price)
 
 
 class FloatElementwise:
@@ -80,7 +85,7 @@ class FloatElementwise:
                 np.where(np.isnan(slopes[1]), default.above, slopes[1]),
             )
         lines = self.curve.lines(low, high, slopes)
-        side = Side(self.sources[0], lines.below, lines.above, boxes[self.sources[0]].size)
+        side = Side(self.sources[0], lines.below, lines.above, boxes[self.sources[0]].most)
         return Planes((side,), lines.below_shift, lines.above_shift)
 
     def open(self, ends: Sequence[Box]) -> list[NDArray[np.bool_]]:
@@ -119,7 +124,7 @@ class FloatProduct:
         above = (ly + t * (uy - ly), ux + t * (lx - ux))
         shifts = [_shift(ends, below, 1.0), -_shift(ends, above, -1.0)]
         sides = tuple(
-            Side(value, low, high, boxes[value].size)
+            Side(value, low, high, boxes[value].most)
             for value, low, high in zip(self.sources, below, above, strict=True)
         )
         return Planes(sides, shifts[0], shifts[1])

@@ -47,11 +47,13 @@ class Patches:
         return cls(step.groups, step.channels_in, step.space_in, step.space_out, padded, inside, taps)
 
     def correlate(self, x: Array, weights: Array) -> Array:
-        """Weights (groups, outer, inner) on x (channels * space,): an array (groups * outer * out,)."""
-        image = np.zeros((self.channels, *self.padded))
-        image[(slice(None), *self.inside)] = x.reshape(self.channels, *self.space)
-        patches = np.stack([image[(slice(None), *tap)] for tap in self.taps], axis=1)
-        return np.asarray(weights @ patches.reshape(self.groups, -1, prod(self.out))).ravel()
+        """Weights (groups, outer, inner) on x (..., channels * space): an array (..., groups * outer * out)."""
+        many = x.reshape(-1, x.shape[-1])
+        image = np.zeros((len(many), self.channels, *self.padded))
+        image[(slice(None), slice(None), *self.inside)] = many.reshape(-1, self.channels, *self.space)
+        patches = np.stack([image[(slice(None), slice(None), *tap)] for tap in self.taps], axis=2)
+        found = weights @ patches.reshape(len(many), self.groups, -1, prod(self.out))
+        return np.asarray(found).reshape(*x.shape[:-1], -1)
 
     def spread(self, rows: Array, weights: Array) -> Array:
         """The transpose of `correlate` on rows (m, groups * outer * out): an array (m, channels * space).

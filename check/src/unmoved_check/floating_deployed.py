@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmoved_check.floating_rounding import Array, down, float_up, up
-from unmoved_check.floating_steps import Box, Boxes, FloatStep, Parts
+from unmoved_check.floating_steps import Box, Boxes, FloatStep, Parts, greatest
 from unmoved_check.model.steps import Rounded
 from unmoved_check.outcome import Rejection
 
@@ -34,7 +34,7 @@ class FloatRounded:
 
     def price(self, boxes: Boxes) -> Array | None:
         """The errors: an absolute unit of a coefficient costs one of them."""
-        return self.errors(boxes)
+        return greatest(self.errors(boxes))
 
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
         """The same rows."""

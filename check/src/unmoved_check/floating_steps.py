@@ -1,5 +1,8 @@
 """Each step of a graph in float64 with proved error bounds: `forward` an interval, `backward` a batch of rows.
 
+A box may hold many regions, a row each: everything here treats them alike and apart, but for prices, whose largest
+over the regions is what rows pay.
+
 Backward: rows A (m, n) of float64, read as exact reals, stand for A . y. A step gives rows B over its sources and a
 constant k with A . y >= B . x + k for every x within the bounds. B is a rounded B*; the loss |B - B*| . X, X >= |x|,
 is at most |A| . price with a price vector that depends on the step and on X only: one matrix-vector product.
@@ -11,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +51,27 @@ from unmoved_check.model.steps import (
 
 @dataclass
 class Box:
-    """low <= v <= high for every element of one value, float64 of shape (n,); `size` >= |v| and its sum rounded up."""
+    """low <= v <= high for every element of one value, float64 of shape (n,), or (regions, n) for regions of a batch.
+
+    `size` >= |v|; `most`, of shape (n,), is the greatest of all regions, and `floor` at least TINY (1 + its sum).
+    """
 
     low: Array
     high: Array
     size: Array = field(init=False)
-    floor: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = np.maximum(np.abs(self.low), np.abs(self.high))
-        self.floor = TINY * (2.0 + 2.0 * float(self.size.sum()))
+
+    @cached_property
+    def most(self) -> Array:
+        """The greatest sizes, (n,)."""
+        return greatest(self.size)
+
+    @cached_property
+    def floor(self) -> float:
+        """What underflow may cost a row, in any region."""
+        return TINY * (2.0 + 2.0 * float(self.most.sum()))
 
     def ball(self) -> tuple[Array, Array]:
         """A centre and a radius with |v - centre| <= radius: (high - centre)(1 + u) etc., any centre."""
@@ -65,8 +80,22 @@ class Box:
         return centre, radius * (1.0 + 4.0 * U)
 
 
+def greatest(numbers: Array) -> Array:
+    """The greatest of all regions: of shape (n,) from (n,) or (regions, n)."""
+    return numbers if numbers.ndim == 1 else np.asarray(numbers.max(axis=0))
+
+
 Boxes = list[Box]
 Parts = list[tuple[int, Array]]
+Owner = NDArray[np.intp] | None
+"""For every row of a batch the region that it is about; None when there is one region only."""
+
+T = TypeVar("T", bound=np.generic)
+
+
+def taken(table: NDArray[T], owner: Owner) -> NDArray[T]:
+    """For every row what a table (regions, n) says of its region; a table of one row is left as it is."""
+    return table if owner is None or len(table) == 1 else np.take(table, owner, axis=0)
 
 
 class FloatStep(Protocol):
@@ -114,7 +143,7 @@ class FloatLinear:
 
     def price(self, boxes: Boxes) -> Array:
         """G |W| X."""
-        reach: Array = raised(self.apply(boxes[self.source].size, True), self.inner)
+        reach: Array = raised(self.apply(boxes[self.source].most, True), self.inner)
         return np.asarray(gamma(self.outer) * reach + TINY)
 
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
@@ -131,10 +160,9 @@ class FloatDense(FloatLinear):
         self.sizes = np.abs(self.weights)
 
     def apply(self, x: Array, absolute: bool) -> Array:
-        """X of shape (repeat * inner,)."""
-        if self.repeat == 1:
-            return np.asarray((self.sizes if absolute else self.weights) @ x)
-        return np.asarray(x.reshape(self.repeat, self.inner) @ (self.sizes if absolute else self.weights).T).ravel()
+        """X of shape (..., repeat * inner)."""
+        found = x.reshape(-1, self.inner) @ (self.sizes if absolute else self.weights).T
+        return found.reshape(*x.shape[:-1], self.repeat * self.outer)
 
     def transposed(self, rows: Array) -> Array:
         """Rows of shape (m, repeat * outer)."""
@@ -155,7 +183,7 @@ class FloatConv(FloatLinear):
         self.sizes = np.abs(self.weights)
 
     def apply(self, x: Array, absolute: bool) -> Array:
-        """X of shape (channels_in * space,)."""
+        """X of shape (..., channels_in * space)."""
         return self.patches.correlate(x, self.sizes if absolute else self.weights)
 
     def transposed(self, rows: Array) -> Array:
@@ -190,7 +218,7 @@ class FloatScale:
 
     def price(self, boxes: Boxes) -> Array:
         """(u |s^| + ds) X + g_n |t^| + dt."""
-        return np.asarray(1.05 * (self.s_loss * boxes[self.source].size + self.t_loss))
+        return np.asarray(1.05 * (self.s_loss * boxes[self.source].most + self.t_loss))
 
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
         """Rows * s^ and rows . t^."""
@@ -240,7 +268,7 @@ class FloatSelect:
             return None
         price = np.full(self.size, TINY)
         if self.times > 1:
-            sizes = np.concatenate([boxes[v].size for v in self.sources])
+            sizes = np.concatenate([boxes[v].most for v in self.sources])
             price[self.kept] += gamma(self.times) * sizes[self.places]
         price[self.filled] += gamma(self.filled.size) * np.abs(self.fill) + 1.05 * self.fill_open
         return price
@@ -309,22 +337,59 @@ class FloatRelu:
         return [(self.source, found)], constant
 
     def lines(self, rows: Array, low: Array, high: Array, slopes: Array | None) -> tuple[Array, Array]:
-        """Rows over x and an exact lower bound of the constant; bounds and slopes of shape (1, n) or (m, n).
+        """Rows over x and an exact lower bound of the constant; bounds and slopes of shape (1, n) or (m, n)."""
+        return Bends.of(low, high, slopes).pull(rows)
 
-        a >= 0: fl(a s) is in [0, a] because rounding is monotone and s is in [0, 1]: a line of slope fl(a s) / a.
-        a < 0 with low < 0 < high: c = fl(a t), t = fl(fl(high / fl(high - low)) (1 + 8 u)) + TINY. The four roundings
-        take less than (1 - u)^3 / (1 + u), so |c| >= |a| high / (high - low) but for underflow of a t, which costs
-        at most 2^-1022 (high - low) and is in the box's floor. The line c (x - low) / a lies above relu for any
-        |c| as large: the row gains c x - c low, and -c low = -|c| |low|, all of one sign, is summed and `raised`.
-        """
+
+@dataclass(frozen=True)
+class Bends:
+    """Lines of slope `below` under and `above` over relu, the latter moved up by `above` times `drop`; (1 or m, n).
+
+    a >= 0: fl(a s) is in [0, a] because rounding is monotone and s is in [0, 1]: a line of slope fl(a s) / a.
+    a < 0 with low < 0 < high: c = fl(a t), t = fl(fl(high / fl(high - low)) (1 + 8 u)) + TINY. The four roundings
+    take less than (1 - u)^3 / (1 + u), so |c| >= |a| high / (high - low) but for underflow of a t, which costs
+    at most 2^-1022 (high - low) and is in the box's floor. The line c (x - low) / a lies above relu for any
+    |c| as large: the row gains c x - c low, and -c low = -|c| |low|, all of one sign, is summed and `raised`.
+    """
+
+    below: Array
+    above: Array
+    drop: Array
+
+    @classmethod
+    def of(cls, low: Array, high: Array, slopes: Array | None) -> Bends:
+        """For bounds (1 or m, n), with the given slopes below, or 1 where high >= -low, else 0."""
         alive, unstable = high > 0.0, (low < 0.0) & (high > 0.0)
         width = np.where(unstable, high - low, 1.0)
-        chord = np.where(unstable, high / width * (1.0 + 8.0 * U) + TINY, alive.astype(np.float64))
+        above = np.where(unstable, high / width * (1.0 + 8.0 * U) + TINY, alive.astype(np.float64))
         default = (high >= -low).astype(np.float64)
-        lower = np.where(unstable, default if slopes is None else slopes, alive.astype(np.float64))
-        steep = np.minimum(rows, 0.0) * chord
-        loss = raised(dots(-steep, np.where(unstable, -low, 0.0)), rows.shape[1])
-        return np.maximum(rows, 0.0) * lower + steep, -loss
+        below = np.where(unstable, default if slopes is None else slopes, alive.astype(np.float64))
+        return cls(below, above, np.where(unstable, -low, 0.0))
+
+    def take(self, owner: Owner) -> Bends:
+        """Those of the regions that rows are about."""
+        return Bends(taken(self.below, owner), taken(self.above, owner), taken(self.drop, owner))
+
+    def pull(self, rows: Array) -> tuple[Array, Array]:
+        """Rows over x, and a lower bound of the constant."""
+        steep = np.minimum(rows, 0.0) * self.above
+        loss = raised(-dots(steep, self.drop), rows.shape[1])
+        found = np.maximum(rows, 0.0) * self.below
+        found += steep
+        return found, -loss
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Of every window, (..., windows): who is `best`, whether it wins `always`, and the `most` that any can be."""
+
+    best: NDArray[np.intp]
+    always: NDArray[np.bool_]
+    most: Array
+
+    def take(self, owner: Owner) -> Winners:
+        """Those of the regions that rows are about."""
+        return Winners(taken(self.best, owner), taken(self.always, owner), taken(self.most, owner))
 
 
 class FloatMaximum:
@@ -342,28 +407,34 @@ class FloatMaximum:
     def forward(self, boxes: Boxes) -> Box:
         """The greatest low and the greatest high."""
         x = boxes[self.source]
-        return Box(x.low[self.windows].max(axis=1), x.high[self.windows].max(axis=1))
+        return Box(x.low[..., self.windows].max(axis=-1), x.high[..., self.windows].max(axis=-1))
 
-    def winners(self, x: Box) -> tuple[NDArray[np.intp], NDArray[np.bool_], Array]:
+    def winners(self, x: Box) -> Winners:
         """For every window the input with the greatest low, whether it always wins, and the greatest high."""
-        lows, highs = x.low[self.windows], x.high[self.windows]
-        best = self.windows[np.arange(len(self.windows)), lows.argmax(axis=1)]
-        rivals = np.where(self.windows == best[:, None], -np.inf, highs)
-        return best, x.low[best] >= rivals.max(axis=1), highs.max(axis=1)
+        lows, highs = x.low[..., self.windows], x.high[..., self.windows]
+        best = self.windows[np.arange(len(self.windows)), lows.argmax(axis=-1)]
+        rivals = np.where(self.windows == best[..., None], -np.inf, highs)
+        always = np.take_along_axis(x.low, best, -1) >= rivals.max(axis=-1)
+        return Winners(best, always, highs.max(axis=-1))
 
     def price(self, boxes: Boxes) -> Array:
         """g_k X of the winner, and g_n |greatest high| of the constant."""
         x = boxes[self.source]
-        best, _, most = self.winners(x)
-        return gamma(self.times) * x.size[best] + gamma(len(best)) * np.abs(most) + TINY
+        won = self.winners(x)
+        size = np.take_along_axis(x.size, won.best, -1)
+        return greatest(gamma(self.times) * size + gamma(len(self.windows)) * np.abs(won.most) + TINY)
 
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
+        """With the winners of the boxes' own bounds."""
+        return self.pull(rows, self.winners(boxes[self.source]))
+
+    def pull(self, rows: Array, won: Winners) -> tuple[Parts, Array | float]:
         """A >= 0: a times the winner. a < 0: likewise when it always wins, else a times the greatest high."""
-        best, always, most = self.winners(boxes[self.source])
-        below = np.minimum(rows, 0.0)
-        found = np.zeros((rows.shape[0], self.size))
-        collect(found, best, np.maximum(rows, 0.0) + below * always)
-        return [(self.source, found)], np.asarray((below * ~always) @ most)
+        below, (m, n) = np.minimum(rows, 0.0), rows.shape
+        kept = np.maximum(rows, 0.0) + below * won.always
+        places = np.broadcast_to(won.best, (m, n)) + np.arange(m)[:, None] * self.size
+        sums = np.asarray(np.bincount(places.ravel(), kept.ravel(), m * self.size), dtype=np.float64)
+        return [(self.source, sums.reshape(m, self.size))], dots(below * ~won.always, won.most)
 
 
 def prepared(step: Step, sizes: tuple[int, ...]) -> FloatStep:

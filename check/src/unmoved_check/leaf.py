@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Scale, Select, sources
-from unmoved_check.region import Region
+from unmoved_check.region import Part, Region
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ elements, or shares of planes in 255ths."""
 
 @dataclass(frozen=True)
 class Leaf:
-    """Bound sum_i row[i] * y_i + constant from below over the region and the splits.
+    """Bound sum_i row[i] * y_i + constant from below over a part of the region (None: all of it) and the splits.
 
     `slopes` gives, for some ReLU inputs, the lower line's slope of every element in 255ths (final row only), `given`
     lines and planes of other steps.
@@ -41,6 +41,7 @@ class Leaf:
     splits: tuple[Split, ...] = ()
     slopes: Mapping[int, bytes] = field(default_factory=dict)
     given: Given = field(default_factory=dict)
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,19 @@ class Engine(Protocol):
     def margins(
         self, region: Region, leaves: Sequence[Leaf], intermediate: str, choices: Choices = ...
     ) -> list[Fraction | float | None]:
-        """For every leaf a lower bound over the region and its splits; None when that set is empty.
+        """For every leaf a lower bound over its part of the region and its splits; None when that set is empty.
 
         Only `linear` bounds use the choices.
         """
         ...
+
+
+def places(leaves: Sequence[Leaf]) -> dict[Part | None, list[int]]:
+    """The places in `leaves` of those about each part."""
+    found: dict[Part | None, list[int]] = {}
+    for k, leaf in enumerate(leaves):
+        found.setdefault(leaf.part, []).append(k)
+    return found
 
 
 def tight(graph: Graph) -> list[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 
@@ -33,11 +33,24 @@ class Region:
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     cuts: tuple[Cut, ...] = ()
 
-    def within(self, cut: Cut) -> Region:
-        """The part of the region on one side of a cut."""
-        return replace(self, cuts=(*self.cuts, cut))
-
     @property
     def curved(self) -> bool:
         """Whether a row can be smaller on the box hull than on the region (L1 and L2 balls)."""
         return self.ball is not None and self.ball.norm != "inf"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What is left of a part (of all of a region, if `outer` is None) on one side of a cut; equal to itself only."""
+
+    outer: Part | None
+    limit: Cut
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """All cuts, from the first to this one."""
+        found, part = [self.limit], self.outer
+        while part is not None:
+            found.append(part.limit)
+            part = part.outer
+        return tuple(found[::-1])
