@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import isqrt, prod
 
@@ -12,7 +13,7 @@ from unmoved_check.model.constant import Constant, float32
 from unmoved_check.model.curve import Bracket
 from unmoved_check.model.folding import arithmetic, negated
 from unmoved_check.model.form import summed
-from unmoved_check.model.movement import expanded, reshaped, transposed
+from unmoved_check.model.movement import broadcast, expanded, limited, reshaped, transposed
 from unmoved_check.model.reader import Node
 from unmoved_check.model.steps import Conv, Dense
 from unmoved_check.model.windows import Geometry
@@ -20,6 +21,9 @@ from unmoved_check.outcome import Rejection
 
 BITS = 100
 """Irrational constants are enclosed to this many bits."""
+
+MOST_PRODUCTS = 1 << 12
+"""By more constant matrices than these a batch is not multiplied."""
 
 NORM_ROUNDINGS = 6
 """Of scale / sqrt(var + epsilon): a sum (halved by the root), a root and a quotient, or an inverse root of two units in
@@ -49,11 +53,13 @@ def dense(build: Builder, x: Variable, weights: array[float], outer: int) -> Var
 
 
 def gemm(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
-    """ONNX Gemm with a constant B and C."""
+    """ONNX Gemm of a variable and a constant on either side, and a constant C."""
     x, weight = inputs[:2]
     bias = inputs[2] if len(inputs) > 2 else None
+    if isinstance(x, Constant) and isinstance(weight, Variable) and not isinstance(bias, Variable):
+        return _left_gemm(build, node, (x, weight), bias)
     if not isinstance(x, Variable) or not isinstance(weight, Constant) or isinstance(bias, Variable):
-        raise node.refuse("with a variable B or C")
+        raise node.refuse("of two variables, or with a variable C")
     if len(x.shape) != 2 or len(weight.shape) != 2:
         raise Rejection("model: Gemm of tensors that are no matrices")
     if node.flag("transA", False):
@@ -64,7 +70,22 @@ def gemm(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         raise Rejection("model: Gemm of matrices that don't fit")
     if not node.flag("transB", False):
         weights = _columns(weights, outer)
-    y = dense(build, x, weights, outer)
+    return _finished(build, node, dense(build, x, weights, outer), bias)
+
+
+def _left_gemm(build: Builder, node: Node, factors: tuple[Constant, Variable], bias: Constant | None) -> Variable:
+    weight, x = factors
+    if len(x.shape) != 2 or len(weight.shape) != 2:
+        raise Rejection("model: Gemm of tensors that are no matrices")
+    if node.flag("transA", False):
+        weight = transposed(weight, None)
+    if node.flag("transB", False):
+        x = build.moved([x], transposed(x.places(), None))
+    return _finished(build, node, _left_matmul(build, node, weight, x), bias)
+
+
+def _finished(build: Builder, node: Node, y: Variable, bias: Constant | None) -> Variable:
+    """alpha y + beta C."""
     alpha = Fraction(node.real("alpha", 1.0))
     y = build.stretched(y, alpha) if alpha != 1 else y
     if bias is None:
@@ -83,6 +104,9 @@ def _columns(weights: array[float], columns: int) -> array[float]:
 def matmul(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """ONNX MatMul of a variable with a constant matrix on either side."""
     left, right = inputs
+    for value, other in ((left, right), (right, left)):
+        if isinstance(value, Constant) and isinstance(other, Variable) and len(value.shape) > 2:
+            return _batched(build, node, (left, right))
     if isinstance(left, Variable) and isinstance(right, Constant):
         if len(right.shape) not in (1, 2) or not left.shape or left.shape[-1] != right.shape[0]:
             raise node.refuse("with a constant that is no fitting matrix")
@@ -92,6 +116,30 @@ def matmul(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if isinstance(left, Constant) and isinstance(right, Variable):
         return _left_matmul(build, node, left, right)
     raise node.refuse("of two variables")
+
+
+def _batched(build: Builder, node: Node, factors: Sequence[Value | None]) -> Variable:
+    """A product with one constant matrix for each of several others: each by itself, laid end to end."""
+    constant = next(f for f in factors if isinstance(f, Constant))
+    x = next(f for f in factors if isinstance(f, Variable))
+    first, place = x.shape, factors.index(x)
+    matrix = ((1, *x.shape) if place == 0 else (*x.shape, 1)) if len(x.shape) == 1 else x.shape
+    batch = broadcast(matrix[:-2], constant.shape[:-2])
+    if prod(batch) > MOST_PRODUCTS:
+        raise node.refuse(f"by more than {MOST_PRODUCTS} matrices")
+    wide = expanded(reshaped(x.places(), matrix), (*batch, *matrix[-2:])).integers()
+    numbers = expanded(constant, (*batch, *constant.shape[-2:])).values
+    size, many, parts = prod(matrix[-2:]), prod(constant.shape[-2:]), []
+    for b in range(prod(batch)):
+        part: Value = build.moved([x], Constant("int", matrix[-2:], wide[b * size : (b + 1) * size]))
+        own: Value = Constant(constant.kind, constant.shape[-2:], numbers[b * many : (b + 1) * many])
+        made = matmul(build, node, [part, own] if place == 0 else [own, part])
+        assert isinstance(made, Variable)
+        parts.append(made)
+    shape = [*batch, *parts[0].shape]
+    if len(first) == 1:
+        shape.pop(-2 if place == 0 else -1)
+    return build.moved(parts, Constant("int", tuple(shape), range(prod(shape))))
 
 
 def _left_matmul(build: Builder, node: Node, left: Constant, right: Variable) -> Variable:
@@ -115,26 +163,28 @@ def conv(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
         raise node.refuse("with a variable kernel")
     groups = node.integer("group", 1)
     rank = len(x.shape)
-    if rank < 3 or len(weight.shape) != rank or x.shape[0] != 1 or groups < 1:
+    if rank < 3 or len(weight.shape) != rank or groups < 1:
         raise Rejection("model: Conv of tensors that don't fit")
     out, per_group, *kernel = weight.shape
     if out % groups or x.shape[1] != per_group * groups or (node.integers("kernel_shape") or kernel) != kernel:
         raise Rejection("model: Conv of tensors that don't fit")
-    geometry = Geometry.of(node, x.shape[2:], tuple(kernel))
+    geometry, batch = Geometry.of(node, x.shape[2:], tuple(kernel)), x.shape[0]
+    # several images are so many more groups
+    limited([len(weight.values), batch])
     step = Conv(
         x.value,
-        x.shape[1],
+        x.shape[1] * batch,
         x.shape[2:],
-        out,
+        out * batch,
         geometry.out,
         geometry.kernel,
         geometry.strides,
         geometry.dilations,
         geometry.pads,
-        groups,
-        weight.weights(),
+        groups * batch,
+        weight.weights() * batch,
     )
-    y = build.emit(step, (1, out, *geometry.out))
+    y = build.emit(step, (batch, out, *geometry.out))
     if bias is None:
         return y
     if bias.shape != (out,):
@@ -197,6 +247,16 @@ def add(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if isinstance(left, Constant) and isinstance(right, Constant):
         return arithmetic(node, left, right)
     raise node.refuse("with a missing input")
+
+
+def total(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """ONNX Sum of variables and constants, with broadcasting."""
+    found = inputs[0]
+    for other in inputs[1:]:
+        found = add(build, replace(node, op="Add"), [found, other])
+    if found is None:
+        raise node.refuse("with a missing input")
+    return found
 
 
 def multiply(build: Builder, node: Node, inputs: list[Value | None]) -> Value:

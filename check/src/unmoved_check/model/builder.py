@@ -104,9 +104,13 @@ class Builder:
         self.names[f"{self.output}#{role}" if role else self.output] = x.value
         return x
 
+    def applied(self, x: Variable, curve: Curve) -> Variable:
+        """f(x), a part of an operator: its lines can't be chosen."""
+        return self.emit(Elementwise(x.value, curve), x.shape)
+
     def curved(self, x: Variable, curve: Curve, role: str = "") -> Variable:
         """f(x); its lines are chosen under the name of the output, or of the role."""
-        y = self.emit(Elementwise(x.value, curve), x.shape)
+        y = self.applied(x, curve)
         self.bent[f"{self.output}#{role}" if role else self.output] = y.value
         return self.named(y, role)
 
@@ -118,8 +122,11 @@ class Builder:
         self.bent[f"{self.output}#{role}" if role else self.output] = y.value
         return self.named(y, role)
 
-    def relu(self, x: Variable) -> Variable:
-        """max(x, 0)."""
+    def relu(self, x: Variable, role: str = "") -> Variable:
+        """max(x, 0); slopes are chosen, and splits made, under the name of its input, for inner ones the role."""
+        if role:
+            self.named(x, role)
+            self.relu_inputs[f"{self.output}#{role}"] = x.value
         return self.emit(Relu(x.value), x.shape)
 
 

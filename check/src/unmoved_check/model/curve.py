@@ -169,6 +169,13 @@ def clip(low: Fraction | None, high: Fraction | None) -> Curve:
     return Curve("clip", tuple(pieces), 1)
 
 
+def slanted(slope: Fraction) -> Curve:
+    """x above 0, slope * x below; |x| for the slope -1."""
+    below = Piece(None, ZERO, 0, "line", (exactly(slope), ZERO))
+    above = Piece(ZERO, None, 0, "line", (exactly(1), ZERO))
+    return Curve("abs" if slope == -1 else "slanted", (below, above), 1 if slope >= 0 else 0)
+
+
 def elu(gain: Fraction, depth: Fraction, rate: Fraction) -> Curve:
     """Gain x above 0, depth (e^(rate x) - 1) below; gain and rate > 0."""
     below = Piece(None, ZERO, 1 if depth >= 0 else -1, "expm1", (exactly(depth), exactly(rate)))

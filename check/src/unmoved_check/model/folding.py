@@ -143,11 +143,44 @@ _RATIONAL: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
 }
 
 
+def larger(node: Node, left: Constant, right: Constant) -> Constant:
+    """Max and Min of two constants, with broadcasting."""
+    if left.kind != right.kind or left.kind == "bool":
+        raise node.refuse("on mixed types")
+    shape, choose = broadcast(left.shape, right.shape), max if node.op == "Max" else min
+    pairs = zip(expanded(left, shape).rationals(), expanded(right, shape).rationals(), strict=True)
+    best = [choose(a, b) for a, b in pairs]
+    return Constant(left.kind, shape, best if left.kind == "float" else [int(v) for v in best])
+
+
+_COMPARED: dict[str, Callable[[Number, Number], bool]] = {
+    "Equal": lambda a, b: a == b,
+    "Greater": lambda a, b: a > b,
+    "GreaterOrEqual": lambda a, b: a >= b,
+    "Less": lambda a, b: a < b,
+    "LessOrEqual": lambda a, b: a <= b,
+}
+
+
 def compare(node: Node, left: Constant, right: Constant) -> Constant:
-    """Equal on integer constants, with broadcasting."""
-    shape = broadcast(left.shape, right.shape)
-    pairs = zip(expanded(left, shape).integers(), expanded(right, shape).integers(), strict=True)
-    return Constant("bool", shape, [int(a == b) for a, b in pairs])
+    """Equal and its kin on constants of one type, exactly, with broadcasting."""
+    if left.kind != right.kind or (left.kind == "bool" and node.op != "Equal"):
+        raise node.refuse("on mixed types, or of truth values")
+    shape, holds = broadcast(left.shape, right.shape), _COMPARED[node.op]
+    pairs = zip(expanded(left, shape).rationals(), expanded(right, shape).rationals(), strict=True)
+    return Constant("bool", shape, [int(holds(a, b)) for a, b in pairs])
+
+
+def logic(node: Node, constants: Sequence[Constant]) -> Constant:
+    """And, Or, Not on truth values, with broadcasting."""
+    if any(c.kind != "bool" for c in constants):
+        raise node.refuse("of what are no truth values")
+    if node.op == "Not":
+        return Constant("bool", constants[0].shape, [int(not v) for v in constants[0].values])
+    left, right = constants
+    shape, choose = broadcast(left.shape, right.shape), all if node.op == "And" else any
+    pairs = zip(expanded(left, shape).values, expanded(right, shape).values, strict=True)
+    return Constant("bool", shape, [int(choose(pair)) for pair in pairs])
 
 
 def where(condition: Constant, left: Constant, right: Constant) -> Constant:

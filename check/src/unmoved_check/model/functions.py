@@ -112,6 +112,14 @@ def gelu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     return build.curved(x, curve.gelu_tanh(a, (a[0] * cube, a[1] * cube)))
 
 
+def swish(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
+    """X sigmoid(alpha x), alpha > 0."""
+    x, alpha = variable(node, inputs[0]), Fraction(node.real("alpha", 1.0))
+    if alpha <= 0:
+        raise node.refuse("with alpha <= 0")
+    return build.curved(x, curve.scaled(curve.SILU, curve.exactly(1 / alpha), curve.exactly(alpha)))
+
+
 def power(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """Pow with one constant exponent, Sqrt, Reciprocal."""
     given = inputs[1] if len(inputs) > 1 else None

@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from unmoved_check.model import affine, functions, pooling, products, shaping, softmax
+from unmoved_check.model import (
+    affine,
+    choosing,
+    deconvolution,
+    functions,
+    maxima,
+    normalisation,
+    pooling,
+    products,
+    resizing,
+    shaping,
+    slanted,
+    softmax,
+)
 from unmoved_check.model.builder import Builder, Value, Variable
 from unmoved_check.model.constant import MOST_ELEMENTS
 from unmoved_check.model.reader import Node, Source
@@ -31,9 +44,16 @@ def _entry(rule: Rule, inputs: tuple[int, int], attributes: str = "") -> Entry:
 
 
 _WINDOW = "auto_pad dilations kernel_shape pads strides"
+_REDUCED = "axes keepdims noop_with_empty_axes"
+_RESIZED = (
+    "antialias axes coordinate_transformation_mode cubic_coeff_a exclude_outside extrapolation_value "
+    "keep_aspect_ratio_policy mode nearest_mode"
+)
 
 RULES: dict[str, Entry] = {
+    "Abs": _entry(slanted.absolute, (1, 1)),
     "Add": _entry(affine.add, (2, 2)),
+    "And": _entry(shaping.logic, (2, 2)),
     "Atan": _entry(functions.plain, (1, 1)),
     "AveragePool": _entry(pooling.average_pool, (1, 1), f"{_WINDOW} ceil_mode count_include_pad"),
     "BatchNormalization": _entry(affine.batch_normalization, (5, 5), "epsilon momentum training_mode"),
@@ -44,11 +64,12 @@ RULES: dict[str, Entry] = {
     "Constant": _entry(shaping.constant, (0, 0), "value value_int value_ints value_float value_floats"),
     "ConstantOfShape": _entry(shaping.constant_of_shape, (1, 1), "value"),
     "Conv": _entry(affine.conv, (2, 3), f"{_WINDOW} group"),
+    "ConvTranspose": _entry(deconvolution.conv_transpose, (2, 3), f"{_WINDOW} group output_padding output_shape"),
     "Cos": _entry(functions.plain, (1, 1)),
     "Div": _entry(products.divide, (2, 2)),
     "Dropout": _entry(shaping.dropout, (1, 3), "ratio seed"),
     "Elu": _entry(functions.elu, (1, 1), "alpha"),
-    "Equal": _entry(shaping.equal, (2, 2)),
+    "Equal": _entry(shaping.compare, (2, 2)),
     "Erf": _entry(functions.plain, (1, 1)),
     "Exp": _entry(functions.plain, (1, 1)),
     "Expand": _entry(shaping.expand, (2, 2)),
@@ -57,26 +78,43 @@ RULES: dict[str, Entry] = {
     "Gelu": _entry(functions.gelu, (1, 1), "approximate"),
     "Gemm": _entry(affine.gemm, (2, 3), "alpha beta transA transB"),
     "GlobalAveragePool": _entry(pooling.global_average_pool, (1, 1)),
+    "GlobalMaxPool": _entry(maxima.global_max_pool, (1, 1)),
+    "Greater": _entry(shaping.compare, (2, 2)),
+    "GreaterOrEqual": _entry(shaping.compare, (2, 2)),
+    "GroupNormalization": _entry(normalisation.channels, (3, 3), "epsilon num_groups stash_type"),
     "HardSigmoid": _entry(functions.hard_sigmoid, (1, 1), "alpha beta"),
     "HardSwish": _entry(functions.plain, (1, 1)),
     "Identity": _entry(shaping.identity, (1, 1)),
-    "LeakyRelu": _entry(pooling.leaky_relu, (1, 1), "alpha"),
+    "InstanceNormalization": _entry(normalisation.channels, (3, 3), "epsilon"),
+    "LayerNormalization": _entry(normalisation.layer, (2, 3), "axis epsilon stash_type"),
+    "LeakyRelu": _entry(slanted.leaky_relu, (1, 1), "alpha"),
+    "Less": _entry(shaping.compare, (2, 2)),
+    "LessOrEqual": _entry(shaping.compare, (2, 2)),
     "Log": _entry(functions.plain, (1, 1)),
     "LogSoftmax": _entry(softmax.softmax, (1, 1), "axis"),
     "MatMul": _entry(products.matmul, (2, 2)),
+    "Max": _entry(maxima.larger, (1, 1 << 10)),
     "MaxPool": _entry(pooling.max_pool, (1, 1), f"{_WINDOW} ceil_mode storage_order"),
+    "Min": _entry(maxima.larger, (1, 1 << 10)),
     "Mish": _entry(functions.plain, (1, 1)),
     "Mul": _entry(products.multiply, (2, 2)),
     "Neg": _entry(affine.negative, (1, 1)),
+    "Not": _entry(shaping.logic, (1, 1)),
+    "Or": _entry(shaping.logic, (2, 2)),
+    "PRelu": _entry(slanted.p_relu, (2, 2)),
     "Pad": _entry(shaping.pad, (1, 4), "mode pads value"),
     "Pow": _entry(functions.power, (2, 2)),
+    "RMSNormalization": _entry(normalisation.layer, (2, 2), "axis epsilon stash_type"),
     "Range": _entry(shaping.range_node, (3, 3)),
     "Reciprocal": _entry(functions.power, (1, 1)),
-    "ReduceMean": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
+    "ReduceMax": _entry(maxima.reduce_max, (1, 2), _REDUCED),
+    "ReduceMean": _entry(pooling.reduce, (1, 2), _REDUCED),
+    "ReduceMin": _entry(maxima.reduce_max, (1, 2), _REDUCED),
     "ReduceProd": _entry(shaping.reduce_prod, (1, 1), "axes keepdims"),
-    "ReduceSum": _entry(pooling.reduce, (1, 2), "axes keepdims noop_with_empty_axes"),
-    "Relu": _entry(pooling.relu, (1, 1)),
+    "ReduceSum": _entry(pooling.reduce, (1, 2), _REDUCED),
+    "Relu": _entry(slanted.relu, (1, 1)),
     "Reshape": _entry(shaping.reshape, (2, 2), "allowzero"),
+    "Resize": _entry(resizing.resize, (2, 4), _RESIZED),
     "Selu": _entry(functions.elu, (1, 1), "alpha gamma"),
     "Shape": _entry(shaping.shape_node, (1, 1), "start end"),
     "Sigmoid": _entry(functions.plain, (1, 1)),
@@ -87,13 +125,18 @@ RULES: dict[str, Entry] = {
     "Softmax": _entry(softmax.softmax, (1, 1), "axis"),
     "Softplus": _entry(functions.plain, (1, 1)),
     "Softsign": _entry(functions.plain, (1, 1)),
+    "Split": _entry(choosing.split, (1, 2), "axis num_outputs split"),
     "Sqrt": _entry(functions.power, (1, 1)),
     "Squeeze": _entry(shaping.squeeze, (1, 2), "axes"),
     "Sub": _entry(affine.add, (2, 2)),
+    "Sum": _entry(affine.total, (1, 1 << 10)),
+    "Swish": _entry(functions.swish, (1, 1), "alpha"),
     "Tanh": _entry(functions.plain, (1, 1)),
+    "Tile": _entry(choosing.tile, (2, 2)),
     "Transpose": _entry(shaping.transpose, (1, 1), "perm"),
     "Unsqueeze": _entry(shaping.unsqueeze, (1, 2), "axes"),
-    "Where": _entry(shaping.where, (3, 3)),
+    "Upsample": _entry(resizing.resize, (1, 2), "mode scales"),
+    "Where": _entry(choosing.where, (3, 3)),
 }
 
 

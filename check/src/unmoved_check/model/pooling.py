@@ -1,4 +1,4 @@
-"""Rules for pools, reductions and the piecewise-linear activations."""
+"""Rules for pools, sums and means."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _variable(node: Node, value: Value | None) -> Variable:
 
 def _geometry(node: Node, x: Variable) -> Geometry:
     kernel = node.integers("kernel_shape")
-    if kernel is None or len(x.shape) < 3 or x.shape[0] != 1:
+    if kernel is None or len(x.shape) < 3:
         raise Rejection(f"model: {node.op} without a kernel, or of a tensor without space")
     return Geometry.of(node, x.shape[2:], tuple(kernel))
 
@@ -37,8 +37,8 @@ def max_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if not all(inside):
         raise node.refuse("with a window of padding only")
     block = prod(x.shape[2:])
-    windows = tuple(tuple(c * block + i for i in w) for c in range(x.shape[1]) for w in inside)
-    return build.emit(Maximum(x.value, windows), (1, x.shape[1], *geometry.out))
+    windows = tuple(tuple(c * block + i for i in w) for c in range(prod(x.shape[:2])) for w in inside)
+    return build.emit(Maximum(x.value, windows), (*x.shape[:2], *geometry.out))
 
 
 def average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
@@ -59,7 +59,7 @@ def average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Valu
 def global_average_pool(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """ONNX GlobalAveragePool."""
     x = _variable(node, inputs[0])
-    if len(x.shape) < 3 or x.shape[0] != 1:
+    if len(x.shape) < 3:
         raise Rejection("model: GlobalAveragePool of a tensor without space")
     space = x.shape[2:]
     ones = (1,) * len(space)
@@ -68,7 +68,7 @@ def global_average_pool(build: Builder, node: Node, inputs: list[Value | None]) 
 
 
 def _mean(build: Builder, x: Variable, geometry: Geometry, counts: list[int]) -> Variable:
-    channels = x.shape[1]
+    channels = prod(x.shape[:2])
     step = Conv(
         x.value,
         channels,
@@ -82,24 +82,31 @@ def _mean(build: Builder, x: Variable, geometry: Geometry, counts: list[int]) ->
         channels,
         array("d", [1.0]) * (channels * prod(geometry.kernel)),
     )
-    total = build.emit(step, (1, channels, *geometry.out))
+    total = build.emit(step, (*x.shape[:2], *geometry.out))
     pairs, which = table([(exact(Fraction(1, n)), ZERO) for n in counts])
     return build.scaled(total, pairs, reshaped(which, geometry.out))
 
 
+def axes_of(build: Builder, node: Node, inputs: list[Value | None], since: int) -> list[int]:
+    """The axes that a reduction of the node's first input takes away, in order; an input from opset `since` on."""
+    x, given = _variable(node, inputs[0]), inputs[1] if len(inputs) > 1 else None
+    modern = build.opset >= since
+    strange = node.attributes.get("axes") if modern else given or node.attributes.get("noop_with_empty_axes")
+    if isinstance(given, Variable) or strange is not None:
+        raise node.refuse("over variable axes, or over axes in the wrong place for its opset")
+    rank = len(x.shape)
+    axes = (given.integers() if isinstance(given, Constant) else node.integers("axes")) or []
+    if not axes and not node.flag("noop_with_empty_axes", False):
+        axes = list(range(rank))
+    return sorted({axis(a, rank) for a in axes})
+
+
 def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """ReduceSum and ReduceMean over constant axes."""
-    x = _variable(node, inputs[0])
-    given = inputs[1] if len(inputs) > 1 else None
-    axes = given.integers() if isinstance(given, Constant) else node.integers("axes")
-    if isinstance(given, Variable) or (given is not None and "axes" in node.attributes):
-        raise node.refuse("over variable axes, or over two lists of axes")
+    x, gone = _variable(node, inputs[0]), axes_of(build, node, inputs, 13 if node.op == "ReduceSum" else 18)
+    if not gone:
+        return x
     rank = len(x.shape)
-    if not axes:
-        if node.flag("noop_with_empty_axes", False):
-            return x
-        axes = list(range(rank))
-    gone = sorted({axis(a, rank) for a in axes})
     kept = [a for a in range(rank) if a not in gone]
     moved = build.moved([x], transposed(x.places(), kept + gone))
     count = prod(x.shape[a] for a in gone)
@@ -110,17 +117,3 @@ def reduce(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     if node.flag("keepdims", True):
         return Variable(y.value, tuple(1 if a in gone else d for a, d in enumerate(x.shape)))
     return Variable(y.value, tuple(x.shape[a] for a in kept))
-
-
-def relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
-    """ONNX Relu."""
-    return build.relu(_variable(node, inputs[0]))
-
-
-def leaky_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
-    """Slope * x + (1 - slope) * relu(x): the same chord and the same lower lines as of LeakyRelu itself."""
-    x = _variable(node, inputs[0])
-    slope = Fraction(node.real("alpha", float32(0.01)))
-    if not 0 <= slope < 1:
-        raise node.refuse("with a slope outside [0, 1)")
-    return build.added(build.stretched(x, slope), build.stretched(build.relu(x), 1 - slope))

@@ -1,4 +1,4 @@
-"""ONNX ModelProto to nodes, constants, input and output; opset 8 to 23.
+"""ONNX ModelProto to nodes, constants, input and output; opset 8 to 25.
 
 Field numbers are those of onnx.proto3. What could change the meaning of the graph and is not read here
 (subgraphs, sparse tensors, functions in the default domain) is refused.
@@ -128,8 +128,8 @@ def _opset(model: Message) -> int:
     if len(versions) != 1:
         raise Rejection("model: expected one opset of the default domain")
     version = versions.pop()
-    if not 8 <= version <= 23:
-        raise Rejection(f"model: opset {version}, expected 8 to 23")
+    if not 8 <= version <= 25:
+        raise Rejection(f"model: opset {version}, expected 8 to 25")
     return version
 
 

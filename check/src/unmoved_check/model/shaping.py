@@ -141,7 +141,7 @@ def concat(build: Builder, node: Node, inputs: Inputs) -> Value:
             raise Rejection("model: Concat of several types")
         return movement.concatenated(constants, axis)
     variables: list[Variable] = []
-    offset, fill, where = 0, _Fill(), []
+    offset, fill, where = 0, Fill(), []
     for part in parts:
         if isinstance(part, Variable):
             where.append(Constant("int", part.shape, range(offset, offset + part.size)))
@@ -152,7 +152,7 @@ def concat(build: Builder, node: Node, inputs: Inputs) -> Value:
     return build.moved(variables, movement.concatenated(where, axis), fill.values)
 
 
-class _Fill:
+class Fill:
     """The distinct constants among moved numbers; the k-th has place -1 - k."""
 
     def __init__(self) -> None:
@@ -167,10 +167,8 @@ class _Fill:
 
 
 def pad(build: Builder, node: Node, inputs: Inputs) -> Value:
-    """ONNX Pad with a constant."""
-    x = present(node, inputs[0])
-    if node.text("mode", "constant") != "constant":
-        raise node.refuse(f"with mode {node.text('mode', 'constant')}")
+    """ONNX Pad with a constant, or with elements of the input (negative amounts cut)."""
+    x, mode = present(node, inputs[0]), node.text("mode", "constant")
     if len(inputs) > 1 if build.opset < 11 else set(node.attributes) - {"mode"}:
         raise node.refuse(f"with amounts in the wrong place for opset {build.opset}")
     if build.opset < 11:
@@ -187,9 +185,29 @@ def pad(build: Builder, node: Node, inputs: Inputs) -> Value:
     before, after = [0] * rank, [0] * rank
     for i, a in enumerate(axes):
         before[a], after[a] = amounts[i], amounts[i + len(axes)]
+    if mode != "constant":
+        return placed(build, x, _mirrored(node, mode, places(x), list(zip(before, after, strict=True))))
     if isinstance(x, Constant):
         return movement.padded(x, before, after, value if x.kind == "float" else int(value))
     return build.moved([x], movement.padded(x.places(), before, after, -1), (value,))
+
+
+def _mirrored(node: Node, mode: str, where: Constant, amounts: list[tuple[int, int]]) -> Constant:
+    """Padding by elements of the tensor itself."""
+    for axis, (before, after) in enumerate(amounts):
+        size = where.shape[axis]
+        most = {"edge": movement.MOST_ELEMENTS, "reflect": size - 1, "wrap": size}.get(mode, -1)
+        if min(before, after) < 0 or max(before, after) > most or not size:
+            raise node.refuse(f"with mode {mode} and the amounts {before} and {after} around {size}")
+        indices = range(-before, size + after)
+        if mode == "edge":
+            found = [min(max(i, 0), size - 1) for i in indices]
+        elif mode == "wrap":
+            found = [i % size for i in indices]
+        else:
+            found = [size - 1 - abs(size - 1 - abs(i)) for i in indices]
+        where = movement.along(where, axis, found)
+    return where
 
 
 def shape_node(build: Builder, node: Node, inputs: Inputs) -> Value:
@@ -213,19 +231,23 @@ def constant_of_shape(build: Builder, node: Node, inputs: Inputs) -> Value:
 
 
 def cast(build: Builder, node: Node, inputs: Inputs) -> Value:
-    """ONNX Cast of a constant."""
-    return folding.cast(node, known(node, inputs[0]))
+    """ONNX Cast of a constant; of a variable to float32 or float64, which changes no real number."""
+    x = present(node, inputs[0])
+    if isinstance(x, Variable):
+        if node.integer("to", 0) not in (1, 11):
+            raise node.refuse(f"of a variable to type {node.integer('to', 0)}")
+        return x
+    return folding.cast(node, x)
 
 
-def equal(build: Builder, node: Node, inputs: Inputs) -> Value:
-    """ONNX Equal of constants."""
+def compare(build: Builder, node: Node, inputs: Inputs) -> Value:
+    """ONNX Equal, Greater, Less, ... of constants."""
     return folding.compare(node, known(node, inputs[0]), known(node, inputs[1]))
 
 
-def where(build: Builder, node: Node, inputs: Inputs) -> Value:
-    """ONNX Where of constants."""
-    condition, left, right = (known(node, value) for value in inputs)
-    return folding.where(condition, left, right)
+def logic(build: Builder, node: Node, inputs: Inputs) -> Value:
+    """ONNX And, Or, Not of constants."""
+    return folding.logic(node, [known(node, value) for value in inputs])
 
 
 def range_node(build: Builder, node: Node, inputs: Inputs) -> Value:
