@@ -217,6 +217,18 @@ def test_an_inverse_root_off_by_two_units_in_the_last_place_is_covered():
         [node("Div", ["x", "c"], "y")],
         [node("Mul", ["x", "c"], "z"), node("Sub", ["z", "x"], "y")],
         [node("LeakyRelu", ["x"], "y", alpha=0.1)],
+        [node("LeakyRelu", ["x"], "y", alpha=-1.3)],
+        [node("PRelu", ["x", "c"], "y")],
+        [node("PRelu", ["x", "shares"], "y")],
+        [node("Sum", ["x", "c"], "y")],
+        [
+            node("Sum", ["x", "x"], "z"),
+            node("Max", ["z", "c"], "m"),
+            node("Min", ["m", "x"], "n"),
+            node("Mul", ["n", "c"], "y"),
+        ],
+        [node("Reshape", ["x", "image"], "i"), node("ConvTranspose", ["i", "W", "b"], "y", strides=[2])],
+        [node("Reshape", ["x", "image"], "i"), node("Conv", ["i", "V", "b"], "y")],
         [node("ReduceMean", ["x"], "y", axes=[1])],
         [node("ReduceSum", ["x", "axes"], "y")],
     ],
@@ -225,15 +237,21 @@ def test_an_inverse_root_off_by_two_units_in_the_last_place_is_covered():
 def test_single_operators(nodes):
     rng, worst = np.random.default_rng(3), F(0)
     for _ in range(30):
-        constants = {"c": rng.normal(size=7).astype(F32), "axes": np.array([1])}
+        constants = {"c": rng.normal(size=7).astype(F32), "axes": np.array([1]), "image": np.array([1, 1, 7])}
+        constants |= {"shares": rng.random(7).astype(F32), "b": rng.normal(size=2).astype(F32)}
+        constants |= {"W": rng.normal(size=(1, 2, 3)).astype(F32), "V": rng.normal(size=(2, 1, 3)).astype(F32)}
         data = model(nodes, constants, (1, 7), opset=17)
         worst = max(worst, used(data, rng.normal(size=(1, 7)).astype(F32)))
     assert worst > F(1, 20)
 
 
-@pytest.mark.parametrize("op", ["AveragePool", "GlobalAveragePool", "MaxPool", "Clip", "Relu"])
+EXACT = ("MaxPool", "Clip", "Relu", "Abs", "GlobalMaxPool", "ReduceMax", "ReduceMin")
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "GlobalAveragePool", *EXACT])
 def test_pools_and_clips(op):
     attributes = {"kernel_shape": [2, 3]} if op in ("AveragePool", "MaxPool") else {}
+    attributes = {"axes": [2], "keepdims": 0} if op.startswith("Reduce") else attributes
     inputs = ["x", "low", "high"] if op == "Clip" else ["x"]
     constants = {"low": np.array(-0.3, F32), "high": np.array(0.4, F32), "c": np.array(F32(0.37))}
     rng, worst = np.random.default_rng(4), F(0)
@@ -244,7 +262,7 @@ def test_pools_and_clips(op):
         )
         x = rng.normal(size=(1, 2, 4, 5)).astype(F32)
         worst = max(worst, used(data, x))
-        if op in ("MaxPool", "Clip", "Relu") and not scaled:
+        if op in EXACT and not scaled:
             assert max(allowed(data, x)) < F(1, 1 << 90), "exact operators add next to nothing"
     assert worst > F(1, 50)
 
@@ -486,3 +504,14 @@ def test_what_has_no_rule_is_refused():
     norm = [node("BatchNormalization", ["x", "s", "b", "m", "v"], "y")]
     constants = {k: np.array(v, F32) for k, v in statistics.items()}
     assert "statistics out of range" in reason(model(norm, constants, (1, 1)))
+    three = [node("Sum", ["x", "c", "x"], "y")]
+    assert "more than two terms" in reason(model(three, {"c": np.ones(1, F32)}, (1, 1)))
+    assert "slope beyond 64" in reason(model([node("LeakyRelu", ["x"], "y", alpha=-65.0)], {}, (1, 1)))
+    assert "LayerNormalization under" in reason(
+        model([node("LayerNormalization", ["x", "c"], "y")], {"c": np.ones(2, F32)}, (1, 2))
+    )
+
+
+def test_an_operand_flushed_to_zero_before_a_slope_is_paid_for():
+    data = model([node("LeakyRelu", ["x"], "y", alpha=-64.0)], {}, (1, 1))
+    assert used(data, np.array([[2.0**-149 - 2.0**-126]], F32), [[0.0]]) > F(1, 3)

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import unmoved_check
 from unmoved.loaders import Runtime
+from unmoved_check.model.lowering import RULES
 
 
 @pytest.mark.parametrize("method", ["auto", "interval", "linear"])
@@ -111,7 +112,8 @@ def test_smoothing_speaks_of_g_and_its_alpha(unmoved, bench, ledger, tmp_path):
     assert {row["details"]["alpha"] for row in ledger(tmp_path)} == {"1/100"}
 
 
-def test_what_the_checker_cannot_check_is_unknown_or_marked_everywhere(unmoved, bench, ledger, tmp_path):
+def test_what_the_checker_cannot_check_is_unknown_or_marked_everywhere(unmoved, bench, ledger, tmp_path, monkeypatch):
+    monkeypatch.delitem(RULES, "Abs")
     arguments = ("certify", bench.path("abs.onnx"), "--data", bench.path("test.npz"), "--threat", "linf:0.0001")
     kept = unmoved(*arguments, "--out", tmp_path / "a")
     assert {row["verdict"] for row in ledger(tmp_path / "a")} == {"UNKNOWN"}

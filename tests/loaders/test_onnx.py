@@ -68,7 +68,7 @@ def convolutional(opset: int) -> bytes:
     return model([pads, *rest], (None, 1, 5, 6), constants, opset)
 
 
-@pytest.mark.parametrize("opset", [8, 9, 10, 11, 13, 17, 20, 23])
+@pytest.mark.parametrize("opset", [8, 9, 10, 11, 13, 17, 20, 23, 25])
 def test_operator_sets(opset: int) -> None:
     source = convolutional(opset)
     network = load_onnx(source)
@@ -81,7 +81,7 @@ def test_operator_sets(opset: int) -> None:
     assert network.outputs == 3
 
 
-@pytest.mark.parametrize("opset", [7, 24])
+@pytest.mark.parametrize("opset", [7, 26])
 def test_other_operator_sets_are_refused(opset: int) -> None:
     proto = onnx.load_model_from_string(small())
     proto.opset_import[0].version = opset

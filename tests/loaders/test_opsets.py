@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from unmoved.loaders import load_onnx
 from unmoved.ops import bind, evaluate
 
-OPSETS = (9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23)
+OPSETS = (9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25)
 SHAPE = (1, 4, 6)
 Attributes = dict[str, object]
 NODES: dict[str, tuple[Attributes, tuple[np.ndarray, ...]]] = {

@@ -17,6 +17,7 @@ from operator_cases import AFFINE, COMPOSED, OTHER, PRODUCTS, Case, title
 from unmoved_check.exact import ExactEngine
 from unmoved_check.exact_numbers import times_power
 from unmoved_check.onnx_reader import read_graph
+from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
 
 
@@ -25,7 +26,7 @@ def model(case: Case) -> bytes:
     nodes, constants, at = [], dict(case.constants), 0
     for name, shape in case.variables.items():
         size = prod(shape)
-        constants |= {f"{name}.shape": np.array(shape, np.int64), f"{name}.cut": np.zeros((), np.int64)}
+        constants[f"{name}.shape"] = np.array(shape, np.int64)
         constants[f"{name}.places"] = np.arange(at, at + size, dtype=np.int64)
         nodes.append(helper.make_node("Gather", ["flat", f"{name}.places"], [f"{name}.flat"]))
         nodes.append(helper.make_node("Reshape", [f"{name}.flat", f"{name}.shape"], [name]))
@@ -43,13 +44,20 @@ def model(case: Case) -> bytes:
     return made.SerializeToString()
 
 
+REFUSED = ("a window behind the padding", "at a place that rounding decides")
+"""What a checker must not read: runtimes differ (average pools that count padding and overhang it), or may."""
+
 CASES = [*AFFINE, *PRODUCTS, *COMPOSED, *OTHER]
 
 
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_the_checker_computes_what_onnxruntime_does(case: Case) -> None:
     data, rng = model(case), np.random.default_rng(5)
-    engine = ExactEngine(read_graph(data))
+    try:
+        engine = ExactEngine(read_graph(data))
+    except Rejection as error:
+        assert str(error).startswith(f"unchecked operator {case.op} ") and str(error).endswith(REFUSED)
+        return
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

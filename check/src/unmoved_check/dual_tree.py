@@ -183,9 +183,12 @@ def choices_of(forest: Forest) -> tuple[Choices, dict[int, Given]]:
         if not slash or name in forest.used:
             continue
         if first == "rows":
-            value = graph.names.get(rest)
-            if value is None or value in rows or tensor.dtype != "U8" or tensor.size not in (1, graph.sizes[value]):
+            # the input never has rows, and several names may stand for one value
+            value = 0 if rest == graph.input_name else graph.names.get(rest)
+            if value is None or tensor.dtype != "U8" or tensor.size not in (1, graph.sizes[value]):
                 raise Rejection(f"payload: {name} is not one uint8, or one for each element of a tensor")
+            if rows.get(value, tensor.data) != tensor.data:
+                raise Rejection(f"payload: {name} and another name of this tensor's elements differ")
             rows[value] = tensor.data
             forest.used.add(name)
         if first not in ("lines", "planes"):

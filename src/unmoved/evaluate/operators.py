@@ -23,7 +23,7 @@ Every operator here is evaluated as onnxruntime does (compared at every load), i
 | Product | McCormick's planes |
 | Composite | the families of its parts |
 
-Whether the independent checker follows an operator, `unmoved doctor` and [certificate-format.md](certificate-format.md) say; where it does not, verdicts are `UNKNOWN(unchecked)`.
+The independent checker follows every operator here, but for what [certificate-format.md](certificate-format.md) lists as refused (`unmoved doctor` says it of a model): there verdicts are `UNKNOWN(unchecked)`.
 An `ArgMax` at the end hides the scores that bounds speak of: export the model without it.
 
 | operator | family | what is supported |

@@ -19,7 +19,7 @@ _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 _OF_SHAPES = frozenset({"Shape", "Size"})
-OPSETS = range(8, 24)
+OPSETS = range(8, 26)
 """The operator sets that are read; 8 because public benchmarks still use it."""
 
 

@@ -25,7 +25,7 @@ def load_onnx(model: str | PathLike[str] | bytes, *, compare: bool = True) -> Ne
     Unless `compare` is off, our evaluation of the graph in float64 is compared with onnxruntime on random inputs,
     zeros and ones, and the model is refused where they disagree by more than float32 rounding explains. A model with an
     operator that `ops` has no rule for loads without that comparison. Raises UsageError for a missing file, LoadError
-    for everything that is not an ONNX model of operator set 8 to 23 with one floating-point input.
+    for everything that is not an ONNX model of operator set 8 to 25 with one floating-point input.
     """
     source, title = _bytes(model)
     proto = _parse(source, title)

@@ -85,7 +85,7 @@ def _left_gemm(build: Builder, node: Node, factors: tuple[Constant, Variable], b
 
 
 def _finished(build: Builder, node: Node, y: Variable, bias: Constant | None) -> Variable:
-    """alpha y + beta C."""
+    """Alpha y + beta C."""
     alpha = Fraction(node.real("alpha", 1.0))
     y = build.stretched(y, alpha) if alpha != 1 else y
     if bias is None:

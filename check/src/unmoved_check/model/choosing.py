@@ -11,7 +11,7 @@ from unmoved_check.model.shaping import Fill, Inputs, known, placed, places, pre
 
 
 def split(build: Builder, node: Node, inputs: Inputs) -> tuple[Value, ...]:
-    """ONNX Split: sizes as an attribute (before opset 13) or an input, else equal ones (from 18 on the last smaller)."""
+    """ONNX Split: sizes from an attribute (before opset 13) or an input, else equal (from 18 on the last smaller)."""
     x = present(node, inputs[0])
     at = movement.axis(node.integer("axis", 0), len(x.shape))
     given = inputs[1] if len(inputs) > 1 else None
@@ -81,4 +81,3 @@ def where(build: Builder, node: Node, inputs: Inputs) -> Value:
         sides.append(expanded(origin, shape).values)
     chosen = [a if c else b for c, a, b in zip(expanded(condition, shape).values, *sides, strict=True)]
     return build.moved(variables, Constant("int", shape, chosen), fill.values)
-

@@ -170,7 +170,7 @@ def clip(low: Fraction | None, high: Fraction | None) -> Curve:
 
 
 def slanted(slope: Fraction) -> Curve:
-    """x above 0, slope * x below; |x| for the slope -1."""
+    """X above 0, slope * x below; |x| for the slope -1."""
     below = Piece(None, ZERO, 0, "line", (exactly(slope), ZERO))
     above = Piece(ZERO, None, 0, "line", (exactly(1), ZERO))
     return Curve("abs" if slope == -1 else "slanted", (below, above), 1 if slope >= 0 else 0)

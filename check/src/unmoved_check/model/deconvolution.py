@@ -47,9 +47,9 @@ class Side:
 
 
 def conv_transpose(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
-    """ONNX ConvTranspose with a constant kernel and bias: y[o] = sum of W[t] x[i] over i stride + t dilation = o + front.
+    """ONNX ConvTranspose with a constant kernel: y[o] = sum of W[t] x[i] over i stride + t dilation = o + front.
 
-    That is a convolution of stride 1 with W[-t] of the input with stride - 1 zeros between its places.
+    That is a convolution of stride 1 by W from its last tap to its first, of x with stride - 1 zeros between places.
     """
     x, weight = inputs[:2]
     bias = inputs[2] if len(inputs) > 2 else None
@@ -123,9 +123,7 @@ def _spread(build: Builder, x: Variable, sides: list[Side]) -> Variable:
         raise Rejection("model: ConvTranspose that cuts everything off")
     steps = movement.strides(x.shape)
     block = prod(x.shape[2:])
-    image = [
-        -1 if min(at) < 0 else sum(a * s for a, s in zip(at, steps[2:], strict=True)) for at in product(*axes)
-    ]
+    image = [-1 if min(at) < 0 else sum(a * s for a, s in zip(at, steps[2:], strict=True)) for at in product(*axes)]
     which = [p if p < 0 else c * block + p for c in range(x.shape[1]) for p in image]
     return build.moved([x], Constant("int", (1, x.shape[1], *map(len, axes)), which), (Fraction(0),))
 

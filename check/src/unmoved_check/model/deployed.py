@@ -19,8 +19,9 @@ the path), so a path is at least 2^-100 of its start there, 2^-124 after F: K ha
 Overflow: m bounds every partial sum, and must stay below `MOST`; with starts of 1, which bounds
 all merged constants, too.
 
-Comparisons, Relu, MaxPool, Clip and all movement are exact. A product of two variables is rounded once, and is a start;
-so is the value of a smooth function, whose accuracy the profile assumes.
+Comparisons, Relu, Abs, maxima, Clip and all movement are exact. A product of two variables is rounded once, and is a
+start; so is the value of a smooth function, whose accuracy the profile assumes. Max(a, b) is exact too, and among what
+is allowed here: it is a + relu(b - a) for the real number b - a, which no runtime has to compute.
 """
 
 from __future__ import annotations
@@ -56,13 +57,20 @@ from unmoved_check.outcome import Rejection
 
 COVERED = frozenset(
     (
-        *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Div", "Dropout", "Expand", "Flatten"),
-        *("Gather", "Gemm", "GlobalAveragePool", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Neg", "Pad"),
-        *("ReduceMean", "ReduceSum", "Relu", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"),
-        *("Sigmoid", "Tanh", "Erf", "Exp"),
+        *("Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "Div"),
+        *("Dropout", "Expand", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity"),
+        *("LeakyRelu", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean"),
+        *("ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Sub", "Sum"),
+        *("Tile", "Transpose", "Unsqueeze", "Upsample", "Where", "Sigmoid", "Tanh", "Erf", "Exp"),
     )
 )
 """Operators on variables whose every float32 evaluation the claim covers; on constants only exact results pass."""
+
+EXACT = frozenset({"abs", "clip"})
+"""Functions that a runtime evaluates without rounding, by the names of their curves."""
+
+STEEPEST = 64
+"""An operand flushed to zero costs at most this much times 2^-126, which a unit of `FLOOR` pays for."""
 
 FLOOR = Fraction(1, 1 << 96)
 FLUSHED = Fraction(1, 1 << 126)
@@ -97,6 +105,9 @@ def _check(source: Source, known: Mapping[str, Value]) -> None:
             continue
         if node.op not in COVERED:
             raise Rejection(f"unchecked operator {node.op} under float32-any-order")
+        if node.op == "Sum" and len(node.inputs) > 2:
+            # its terms may be added in any order, where a chain of steps knows one
+            raise node.refuse("of more than two terms under float32-any-order")
         if node.op == "BatchNormalization":
             _check_norm(node, [c for c in map(known.get, node.inputs) if isinstance(c, Constant)])
     for name, value in known.items():
@@ -179,7 +190,9 @@ class Deployment:
                 Sum(5, 2, 1),
             )
             self._emit(Rounded(value, starts, program, (size,) * 7, 2 * unit, FLOOR, MOST), size)
-        elif step.curve.name != "clip":
+        elif step.curve.name not in EXACT:
+            if step.curve.name == "slanted" and abs(step.curve.pieces[0].parameters[0][0]) > STEEPEST:
+                raise Rejection("unchecked slope beyond 64 under float32-any-order")
             if step.curve.name not in self.profile.functions:
                 raise Rejection(f"unchecked function {step.curve.name} under float32-any-order")
             apart, along = self.profile.functions[step.curve.name]

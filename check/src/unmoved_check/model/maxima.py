@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import islice
 from math import prod
 
 from unmoved_check.model import curve, folding
@@ -38,7 +37,8 @@ def larger(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
             return build.curved(x, curve.clip(end, None) if node.op == "Max" else curve.clip(None, end))
     sign = 1 if node.op == "Max" else -1
     best = variables[0]
-    for number, other in enumerate(islice([*variables, *constants], 1, None), start=1):
+    others: list[Variable | Constant] = [*variables[1:], *constants]
+    for number, other in enumerate(others, start=1):
         if isinstance(other, Variable):
             ahead = build.added(other, best, -1) if sign > 0 else build.added(best, other, -1)
         else:
@@ -84,4 +84,3 @@ def _over(build: Builder, x: Variable, gone: list[int], *, keep: bool) -> Variab
     windows = tuple(tuple(places[at : at + count]) for at in range(0, len(places), count))
     shape = tuple(1 if a in gone else d for a, d in enumerate(x.shape) if keep or a not in gone)
     return build.emit(Maximum(x.value, windows), shape)
-

@@ -8,7 +8,7 @@ from math import prod
 
 from unmoved_check.model.affine import dense, table
 from unmoved_check.model.builder import ZERO, Builder, Value, Variable, exact
-from unmoved_check.model.constant import Constant, float32
+from unmoved_check.model.constant import Constant
 from unmoved_check.model.movement import axis, reshaped, transposed
 from unmoved_check.model.reader import Node
 from unmoved_check.model.steps import Conv, Maximum

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from unmoved_check.outcome import Rejection
 
-FUNCTIONS = {"sigmoid": (16, 0), "tanh": (16, 0), "erf": (16, 0), "exp": (0, 16)}
+FUNCTIONS = {"sigmoid": (16, 0), "tanh": (16, 0), "erf": (16, 0), "exp": (0, 16), "slanted": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Profile:
     operand: Fraction
     text: str
     functions: Mapping[str, tuple[int, int]] = field(default_factory=lambda: FUNCTIONS)
-    """By the curve's name, a and r: what is computed is off by at most (a + r |f|) units. An assumption, not a fact."""
+    """By the curve's name, a and r: what is computed is off by at most (a + r |f|) units. An assumption, not a fact,
+    but for slanted (LeakyRelu, PRelu), where it is one product."""
 
     def factor(self, roundings: int, products: int) -> Fraction:
         """What `roundings` operations and the operands of `products` matrix products make of a number, at most.

@@ -87,7 +87,8 @@ def _targets(build: Builder, node: Node, inputs: Inputs, shape: tuple[int, ...])
             scale = scales[i]
             product = shape[a] * scale
             after = floor(product)
-            if product != after and abs(product - round(product)) < NEAR * product:
+            # rounding to nearest never takes a product below a whole number, but may lift it to one
+            if product != after and after + 1 - product < NEAR * product:
                 raise node.refuse("to a size that rounding decides")
         if scale <= 0 or after < 1:
             raise node.refuse("to nothing")

@@ -8,7 +8,7 @@ from math import prod
 
 from unmoved_check.model import folding, movement
 from unmoved_check.model.builder import Builder, Value, Variable
-from unmoved_check.model.constant import Constant
+from unmoved_check.model.constant import MOST_ELEMENTS, Constant
 from unmoved_check.model.reader import Node
 from unmoved_check.outcome import Rejection
 
@@ -159,10 +159,12 @@ class Fill:
         self._seen: dict[Fraction, int] = {}
 
     def places(self, numbers: Sequence[Fraction]) -> list[int]:
+        """Where the numbers are to be found."""
         return [-1 - self._seen.setdefault(n, len(self._seen)) for n in numbers]
 
     @property
     def values(self) -> tuple[Fraction, ...]:
+        """The constants."""
         return tuple(self._seen)
 
 
@@ -196,7 +198,7 @@ def _mirrored(node: Node, mode: str, where: Constant, amounts: list[tuple[int, i
     """Padding by elements of the tensor itself."""
     for axis, (before, after) in enumerate(amounts):
         size = where.shape[axis]
-        most = {"edge": movement.MOST_ELEMENTS, "reflect": size - 1, "wrap": size}.get(mode, -1)
+        most = {"edge": MOST_ELEMENTS, "reflect": size - 1, "wrap": size}.get(mode, -1)
         if min(before, after) < 0 or max(before, after) > most or not size:
             raise node.refuse(f"with mode {mode} and the amounts {before} and {after} around {size}")
         indices = range(-before, size + after)

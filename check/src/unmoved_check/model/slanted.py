@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 from unmoved_check.model import curve
-from unmoved_check.model.affine import table
-from unmoved_check.model.builder import ZERO, Builder, Value, Variable, exact
+from unmoved_check.model.affine import factored
+from unmoved_check.model.builder import Builder, Value, Variable
 from unmoved_check.model.constant import Constant, float32
 from unmoved_check.model.functions import variable
-from unmoved_check.model.movement import expanded, reshaped
+from unmoved_check.model.movement import expanded
 from unmoved_check.model.reader import Node
 
 SPREAD = 256
@@ -51,11 +51,8 @@ def _bent(build: Builder, x: Variable, slopes: Constant) -> Variable:
     """
     numbers = slopes.rationals()
     if all(0 <= s <= 1 for s in numbers):
-        parts = []
-        for value, factors in ((x, numbers), (build.relu(x), [1 - s for s in numbers])):
-            pairs, which = table([(exact(f), ZERO) for f in factors])
-            parts.append(build.scaled(value, pairs, reshaped(which, slopes.shape)))
-        return build.added(*parts)
+        rest = Constant("float", slopes.shape, [1 - s for s in numbers])
+        return build.added(factored(build, x, slopes), factored(build, build.relu(x), rest))
     distinct = sorted(set(numbers))
     if len(distinct) == 1:
         return build.curved(x, curve.slanted(distinct[0]))
