@@ -144,6 +144,9 @@ def _batched(build: Builder, node: Node, factors: Sequence[Value | None]) -> Var
 
 def _left_matmul(build: Builder, node: Node, left: Constant, right: Variable) -> Variable:
     """W @ x = (x^T W^T)^T over the last two axes."""
+    if len(left.shape) == 1 and len(right.shape) > 1:
+        y = _left_matmul(build, node, reshaped(left, (1, *left.shape)), right)
+        return Variable(y.value, (*y.shape[:-2], y.shape[-1]))
     if len(left.shape) != 2 or not right.shape or left.shape[1] != right.shape[max(len(right.shape) - 2, 0)]:
         raise node.refuse("with a constant that is no fitting matrix")
     if len(right.shape) == 1:

@@ -54,6 +54,8 @@ def resize(build: Builder, node: Node, inputs: Inputs) -> Value:
         before = x.shape[axis]
         if scale == 1 and before == after:
             continue
+        if before == after:
+            raise node.refuse("to the same size by a scale that is not 1, where runtimes copy")
         if not modern and scale < 1:
             raise node.refuse("that makes smaller, where runtimes differ")
         if mode == "align_corners" and before * scale != after:
