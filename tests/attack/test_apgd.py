@@ -89,7 +89,7 @@ def test_square_needs_no_gradient(threat):
 
 def test_square_says_where_it_has_no_moves():
     _, _, scores = linear(1)
-    with pytest.raises(UsageError, match="square"):
+    with pytest.raises(UsageError, match="square has no moves"):
         Square().search(scores, np.zeros((1, 20), np.float32), [L1(1)], [SameClass(0)])
     assert any(isinstance(stage, Square) for stage in suite("thorough").stages)
     assert not any(isinstance(stage, Square) for stage in suite("thorough", "1").stages)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from unmoved.attack.ball import WIDE, Ball
+from unmoved.attack.ball import Ball
 from unmoved.attack.gradient import Aim, PropertyAim
 from unmoved.attack.losses import LOSSES
 from unmoved.attack.search import Goal, Search
@@ -19,6 +19,8 @@ from unmoved.core.errors import UsageError
 MOMENTUM = 0.25
 ENOUGH = 0.75
 """Share of steps since the last look that must have lowered the loss (rho)."""
+WIDE = 3.0
+"""L1: how much larger the balls of the first steps are."""
 SPARSE_LOOK, SPARSE_FALL, SPARSE_LEAST = 0.04, 1.5, 0.1
 """L1: looks every 4 % of the steps; fewer elements and smaller steps by 1.5 at a time; a tenth of eps at least."""
 
@@ -92,7 +94,7 @@ def _phases(norm: str | None, steps: int) -> tuple[tuple[float, int], ...]:
     early = math.ceil(0.3 * steps)
     if norm != "1" or steps - 2 * early < 1:
         return ((1.0, steps),)
-    return ((float(WIDE), early), (2.0, early), (1.0, steps - 2 * early))
+    return ((WIDE, early), (2.0, early), (1.0, steps - 2 * early))
 
 
 @dataclass

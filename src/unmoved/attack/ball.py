@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unmoved.core.errors import UsageError
-from unmoved.core.threat import AnyFloats, Threat
-from unmoved.threats import L0, L1
+from unmoved.core.threat import AnyFloats, Region, Threat
+from unmoved.threats import L0, Lp
 
 HALVINGS = 20
-WIDE = 3
+FILLINGS = 8
+BIG = 1e30
 SPARSE_SHARE = 0.1
 
 
@@ -26,8 +27,9 @@ SPARSE_SHARE = 0.1
 class Ball:
     """A batch of sets: the box [low, high] (n, *shape), with `norm` "1" or "2" the balls of radius eps (n,) in it.
 
-    With `norm` "0", the points of the box with at most eps elements other than the centre's. For "1" the box is
-    that of WIDE times the radius: an L1 search starts outside.
+    With `norm` "0", the points of the box with at most eps elements other than the centre's. `floor` and `ceiling` are
+    the clip range, as far as a search may go outside the set on its way; without one of "1" and "2" they are infinite,
+    and so is the box.
     """
 
     low: Tensor
@@ -35,13 +37,16 @@ class Ball:
     center: Tensor
     eps: Tensor
     norm: str | None
+    floor: Tensor
+    ceiling: Tensor
 
     @staticmethod
     def of(threats: Sequence[Threat], x: AnyFloats, device: str = "cpu") -> Ball:
         """Return the sets S(x_i) of one threat an input; all must be of one norm."""
-        regions = [_widened(threat).region(x[i : i + 1]) for i, threat in enumerate(threats)]
+        regions = [threat.region(x[i : i + 1]) for i, threat in enumerate(threats)]
         norms = {norm_of(threat, x[i : i + 1]) for i, threat in enumerate(threats)}
         assert len(norms) == 1, "the caller groups inputs by norm"
+        norm = norms.pop()
 
         def stacked(parts: list[AnyFloats]) -> Tensor:
             return torch.as_tensor(np.concatenate(parts).astype(np.float32), device=device)
@@ -49,41 +54,69 @@ class Ball:
         low, high = stacked([r.low for r in regions]), stacked([r.high for r in regions])
         if not bool(torch.isfinite(high - low).all()):
             raise UsageError("threat", threats[0].name, "one with a clip range: no attack can choose from everything")
+        ends = [_ends(threat, region) for threat, region in zip(threats, regions, strict=True)]
+        floor, ceiling = stacked([end[0] for end in ends]), stacked([end[1] for end in ends])
+        if norm in ("1", "2"):
+            low, high = floor, ceiling
         sizes = [t.number if isinstance(t, L0) else r.eps for t, r in zip(threats, regions, strict=True)]
-        norm = norms.pop()
-        eps = torch.tensor(sizes, dtype=torch.float32, device=device) / (WIDE if norm == "1" else 1)
-        return Ball(low, high, stacked([r.center for r in regions]), eps, norm)
+        eps = torch.tensor(sizes, dtype=torch.float32, device=device)
+        return Ball(low, high, stacked([r.center for r in regions]), eps, norm, floor, ceiling)
 
     def __getitem__(self, rows: Tensor) -> Ball:
         """Return the sets of some of the inputs."""
-        return Ball(self.low[rows], self.high[rows], self.center[rows], self.eps[rows], self.norm)
+        low, high, floor, ceiling = (part[rows] for part in (self.low, self.high, self.floor, self.ceiling))
+        return Ball(low, high, self.center[rows], self.eps[rows], self.norm, floor, ceiling)
 
     def scaled(self, factor: float) -> Ball:
-        """Return the balls of `factor` times the radius, in the same boxes."""
-        return Ball(self.low, self.high, self.center, self.eps * factor, self.norm)
+        """Return the sets of `factor` times the size, as far as the clip range goes."""
+        if factor == 1:
+            return self
+        if self.norm is not None:
+            return replace(self, eps=self.eps * factor)
+        low, high = (self.center + factor * (end - self.center) for end in (self.low, self.high))
+        return replace(self, low=torch.maximum(low, self.floor), high=torch.minimum(high, self.ceiling))
+
+    @property
+    def width(self) -> Tensor:
+        """How far each element can move, from end to end (n, *shape)."""
+        most = self.high - self.low
+        return most if self.norm in (None, "0") else torch.minimum(most, 2 * self.eps.view(-1, *[1] * (most.dim() - 1)))
+
+    @property
+    def typical(self) -> Tensor:
+        """The move of an element (n,) when a tenth of them share eps equally; without a ball, the longest there is."""
+        count = max(1.0, SPARSE_SHARE * self.center[0].numel())
+        if self.norm in ("1", "2"):
+            return self.eps / count ** (1 / int(self.norm))
+        return self.width.flatten(1).amax(1) / 2
 
     def nearest(self, points: Tensor) -> Tensor:
         """Return the Euclidean projection of points (n, *shape) on the sets, to about a millionth of eps, from inside.
 
         On ball and box together it is clamp(shrink(z)), z the move from the centre: shrink scales it (L2) or lowers it
-        towards zero (L1) by an amount that bisection finds (the optimality conditions of the projection).
+        towards zero (L1; the amount is bisected), as the optimality conditions of the projection have it.
         """
         if self.norm is None:
             return torch.clamp(points, self.low, self.high)
         if self.norm == "0":
             return self._sparsest(points)
         low, high = self._flat(self.low - self.center), self._flat(self.high - self.center)
-        move, eps = self._flat(points - self.center), self.eps[:, None]
-        # level 0 leaves the move alone, level `worst` makes it zero: the answer lies between
-        worst = move.abs().amax(1, keepdim=True) if self.norm == "1" else torch.ones_like(eps)
+        move = self._flat(points - self.center)
+        near = _filled(move, low, high, self.eps[:, None]) if self.norm == "2" else self._lowered(move, low, high)
+        return self.center + near.view_as(self.center)
+
+    def _lowered(self, move: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Return clamp(shrink(move)) of L1 length eps: level 0 leaves the move alone, level `worst` makes it zero."""
+        eps, worst = self.eps[:, None], move.abs().amax(1, keepdim=True)
         inside, outside = worst.clone(), torch.zeros_like(worst)
         fits = self._length(torch.clamp(move, low, high)) <= eps
+        if bool(fits.all()):
+            return torch.clamp(move, low, high)
         for _ in range(HALVINGS):
             level = (inside + outside) / 2
-            good = self._length(torch.clamp(self._shrink(move, level), low, high)) <= eps
+            good = self._length(torch.clamp(_towards_zero(move, level), low, high)) <= eps
             inside, outside = torch.where(good, level, inside), torch.where(good, outside, level)
-        level = torch.where(fits, torch.zeros_like(inside), inside)
-        return self.center + torch.clamp(self._shrink(move, level), low, high).view_as(self.center)
+        return torch.clamp(_towards_zero(move, torch.where(fits, torch.zeros_like(inside), inside)), low, high)
 
     def direction(self, gradient: Tensor, points: Tensor) -> Tensor:
         """Return the steepest step of size one eps down the loss (n, *shape); nothing that leaves the box at once.
@@ -152,9 +185,6 @@ class Ball:
         place = self.eps.long().clamp(1, most) - 1
         return torch.where(self.eps[:, None] >= 1, falling.gather(1, place[:, None]), torch.inf)
 
-    def _shrink(self, move: Tensor, level: Tensor) -> Tensor:
-        return move.sign() * (move.abs() - level).clamp(min=0) if self.norm == "1" else move * (1 - level)
-
     def _length(self, move: Tensor) -> Tensor:
         length: Tensor = torch.linalg.vector_norm(move, ord=int(self.norm or 2), dim=1, keepdim=True)
         return length
@@ -169,8 +199,38 @@ def norm_of(threat: Threat, x: AnyFloats) -> str | None:
     return "0" if isinstance(threat, L0) else threat.region(x).norm
 
 
-def _widened(threat: Threat) -> Threat:
-    return L1(WIDE * threat.eps, threat.clip) if isinstance(threat, L1) else threat
+def _ends(threat: Threat, region: Region) -> tuple[AnyFloats, AnyFloats]:
+    """Return how far points may be from the set: to the ends of the clip range, and of a box nowhere."""
+    if not isinstance(threat, Lp):
+        return region.low, region.high
+    low, high = (-np.inf, np.inf) if threat.clip is None else (float(end) for end in threat.clip)
+    return np.full_like(region.low, low), np.full_like(region.high, high)
+
+
+def _filled(move: Tensor, low: Tensor, high: Tensor, eps: Tensor) -> Tensor:
+    """Return clamp(s * move) of L2 length eps, s in (0, 1]; moves (n, size) whose clamped length fits have s = 1.
+
+    Elements that meet their end stop there, and the others share what is left: each round has a larger s, never one
+    too large, and is exact once no further element meets its end.
+    """
+    square, stop = move**2, torch.where(move > 0, high, low).square().clamp(max=BIG)
+    scale = (eps / torch.linalg.vector_norm(move, dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1)
+    before = 0.0
+    for _ in range(FILLINGS):
+        ended = (square * scale**2 > stop).to(move.dtype)
+        count = float(ended.sum())
+        if count == before:
+            break
+        before = count
+        kept = eps**2 - (ended * stop).sum(1, keepdim=True)
+        free = ((1 - ended) * square).sum(1, keepdim=True)
+        wider = torch.sqrt(kept.clamp(min=0) / free.clamp(min=1e-30))
+        scale = torch.maximum(scale, wider).clamp(max=1)
+    return torch.clamp(scale * move, low, high)
+
+
+def _towards_zero(move: Tensor, level: Tensor) -> Tensor:
+    return move.sign() * (move.abs() - level).clamp(min=0)
 
 
 def keys(seed: int, x: AnyFloats) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from torch import Tensor
 from unmoved.attack.ball import Ball, keys
 from unmoved.attack.margins import Margins, margins
 from unmoved.core.budget import Budget
+from unmoved.core.errors import UsageError
 from unmoved.core.property import Property
 from unmoved.core.threat import AnyFloats, Threat
 
@@ -63,7 +65,12 @@ class Goal:
 
 
 class Search(ABC):
-    """One attack: it looks for points of S(x) with the least margins. What it finds is for others to confirm."""
+    """One attack: it looks for points of S(x) with the least margins. What it finds is for others to confirm.
+
+    `norms` are those of the sets (`Ball.norm`) in which it has moves; for others `search` raises UsageError.
+    """
+
+    norms: ClassVar[frozenset[str | None]] = frozenset((None, "0", "1", "2"))
 
     def search(
         self,
@@ -83,6 +90,10 @@ class Search(ABC):
         if not len(x):
             return Attacked(np.zeros(x.shape, np.float32), np.zeros(0))
         ball = Ball.of(threats, x, device)
+        if ball.norm not in self.norms:
+            raise UsageError(
+                "threat", threats[0].name, f"another kind: {type(self).__name__.lower()} has no moves for it"
+            )
         with torch.no_grad():
             clean = scores(ball.nearest(ball.center)).flatten(1)
         goal = Goal(scores, margins(properties, clean.shape[1], device), clean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ class Square(Search):
     """`queries` points an input and restart; a candidate is kept when its margin falls.
 
     An input is seen as an image: (channels, height, width), of a matrix one channel, of a vector one row. `share` is
-    the share of it that a window covers at first. For balls of L1 and L0 it has no moves: UsageError.
+    the share of it that a window covers at first. For balls of L1 and L0 it has no moves.
     """
+
+    norms: ClassVar[frozenset[str | None]] = frozenset((None, "2"))
 
     queries: int = 5000
     restarts: int = 1
@@ -44,8 +47,6 @@ class Square(Search):
 
     def find(self, goal: Goal, ball: Ball, names: Sequence[bytes], budget: Budget) -> Tensor:
         """Return the points with the least margins over all restarts."""
-        if ball.norm not in (None, "2"):
-            raise UsageError("threat", f"an l{ball.norm} ball", "linf, l2 or a box: square has no moves for others")
         best = ball.nearest(ball.center)
         lowest = torch.full((len(names),), torch.inf, device=best.device)
         for run in range(self.restarts):

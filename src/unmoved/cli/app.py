@@ -150,8 +150,8 @@ def attack(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="quick: PGD. standard (default): PGD, then APGD on cross-entropy and on each class. thorough: longer, "
-            "with restarts and a gradient-free attack, at about AutoAttack's price."
+            help="quick: PGD, annealed descent. standard (default): longer, and APGD on cross-entropy and on each class. "
+            "thorough: longer still, with restarts, FAB and a gradient-free attack: all that AutoAttack has."
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="One plain PGD instead of a suite: its steps (40).")] = None,

@@ -160,7 +160,7 @@ class Trial:
         (gradient,) = torch.autograd.grad(margin.sum(), points)
         size = gradient.detach().abs().flatten(1)
         zero = (size.amax(1) == 0) | ~torch.isfinite(size).all(1)
-        reach = (size * (ball.high - ball.low).flatten(1)).sum(1)
+        reach = (size * ball.width.flatten(1)).sum(1)
         flat = ~zero & (reach < FLAT * margin.detach().abs())
         return zero.cpu().numpy(), flat.cpu().numpy()
 
