@@ -150,7 +150,7 @@ def attack(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="quick: PGD, annealed descent. standard (default): longer, and APGD on cross-entropy and on each class. "
+            help="quick: PGD, annealed descent. standard (default): longer, and APGD on cross-entropy and each class. "
             "thorough: longer still, with restarts, FAB and a gradient-free attack: all that AutoAttack has."
         ),
     ] = None,
