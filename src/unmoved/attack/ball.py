@@ -87,7 +87,8 @@ class Ball:
         """The move of an element (n,) when a tenth of them share eps equally; without a ball, the longest there is."""
         count = max(1.0, SPARSE_SHARE * self.center[0].numel())
         if self.norm in ("1", "2"):
-            return self.eps / count ** (1 / int(self.norm))
+            each: Tensor = self.eps / count ** (1 / int(self.norm))
+            return each
         return self.width.flatten(1).amax(1) / 2
 
     def nearest(self, points: Tensor) -> Tensor:

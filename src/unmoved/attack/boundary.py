@@ -137,8 +137,8 @@ class _Metric:
         return _Metric(ball.center, ball.floor, ball.ceiling, eps, reach, ball.norm)
 
     def __getitem__(self, which: Tensor) -> _Metric:
-        parts = (part[which] for part in (self.center, self.floor, self.ceiling, self.eps, self.reach))
-        return _Metric(*parts, self.norm)
+        center, floor, ceiling = self.center[which], self.floor[which], self.ceiling[which]
+        return _Metric(center, floor, ceiling, self.eps[which], self.reach[which], self.norm)
 
     def spread(self, values: Tensor) -> Tensor:
         """Return values (n,) as (n, 1, ...)."""
