@@ -20,7 +20,8 @@ from unmoved.bounds.enclosure import Bounds
 from unmoved.core.certificate import DualTree, Tree
 from unmoved.core.problem import Problem
 from unmoved.ir.network import Network
-from unmoved.ops import Op, evaluate
+from unmoved.ops import Op
+from unmoved.refine.axes import gains
 from unmoved.refine.final import FinalAscent
 from unmoved.refine.questions import Questions
 from unmoved.refine.tree import Growth
@@ -139,8 +140,7 @@ class InputSearch:
             taken = Query(left, query.rows[rows], query.offsets[rows])
             lines = known.at_input(taken).flatten(1)
             self.points = torch.where(lines > 0, rest.low, rest.high)
-            steep = lines.abs() + self._gradient(rest, query.rows[rows]).abs()
-            self.open.append(self._halved(rest, steep))
+            self.open.append(self._halved(rest, gains(known, taken)))
 
     def _taken(self) -> Boxes:
         """Take up to `batch` boxes from the top of the stack."""
@@ -189,18 +189,8 @@ class InputSearch:
             made[int(owner[r]), int(open_[r])] = bytes_
         return query, best, chosen, made
 
-    def _gradient(self, boxes: Boxes, rows: Tensor) -> Tensor:
-        """Return the derivatives of one row of the outputs a box at its middle, (n, inputs)."""
-        network = self.network
-        with torch.enable_grad():
-            x = ((boxes.low + boxes.high) / 2).requires_grad_(True)
-            y = evaluate(self.ops, network, x.view(-1, *network.input_shape)).flatten(1)
-            return torch.autograd.grad((y * rows).sum(), x)[0]
-
-    def _halved(self, boxes: Boxes, steep: Tensor) -> Boxes:
-        """Cut every box in two where its worst row can gain most: steepness, of lines and middle, times width."""
-        width = boxes.high - boxes.low
-        gain = (steep + 1e-9) * width
+    def _halved(self, boxes: Boxes, gain: Tensor) -> Boxes:
+        """Cut every box in two where its worst row can gain most."""
         axis = gain.argmax(1, keepdim=True)
         ends = boxes.low.gather(1, axis), boxes.high.gather(1, axis)
         point = (ends[0] + ends[1]) / 2
