@@ -15,6 +15,7 @@ from unmoved.ir.network import Network, Node
 from unmoved.ops import (
     activations,
     affine,
+    comparison,
     composite,
     convolution,
     curves,
@@ -79,6 +80,8 @@ RULES: Mapping[str, Rule] = {
     "Gemm": Rule("Affine", affine.gemm),
     "GlobalAveragePool": Rule("Affine", affine.reduce),
     "GlobalMaxPool": Rule("Maximum", maximum.reduce_max),
+    "Greater": Rule("Composite", comparison.compared),
+    "GreaterOrEqual": Rule("Composite", comparison.compared),
     "GroupNormalization": Rule("Composite", normalisation.normalised),
     "HardSigmoid": Rule("Elementwise", activations.hard_sigmoid),
     "HardSwish": Rule("Elementwise", curves.hard_swish),
@@ -86,6 +89,8 @@ RULES: Mapping[str, Rule] = {
     "InstanceNormalization": Rule("Composite", normalisation.normalised),
     "LayerNormalization": Rule("Composite", normalisation.normalised),
     "LeakyRelu": Rule("Elementwise", activations.leaky_relu),
+    "Less": Rule("Composite", comparison.compared),
+    "LessOrEqual": Rule("Composite", comparison.compared),
     "Log": Rule("Elementwise", curves.log),
     "LogSoftmax": Rule("Composite", composite.softmax),
     "MatMul": Rule("Product", product.matrices),
@@ -126,7 +131,7 @@ RULES: Mapping[str, Rule] = {
     "Transpose": Rule("Affine", reshape.transposed),
     "Unsqueeze": Rule("Affine", reshape.reshaped),
     "Upsample": Rule("Affine", reshape.resized),
-    "Where": Rule("Affine", affine.chosen),
+    "Where": Rule("Composite", comparison.where),
 }
 """ONNX operator name -> rule."""
 
