@@ -8,10 +8,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from unmoved import Budget, Cascade, Linf, Problem, SameClass, Verdict, certify
 from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.interval import interval
 from unmoved.loaders.onnx import load_onnx
 from unmoved.ops import bind, evaluate, primitives
+from unmoved_check.onnx_reader import read_graph
+from unmoved_check.outcome import Rejection
 
 R = np.random.default_rng(5)
 NUMBERS = {"t": R.normal(size=4).astype(np.float32), "k": R.normal(size=(1, 4)).astype(np.float32)}
@@ -65,3 +68,29 @@ def test_a_jump_is_enclosed_on_both_sides() -> None:
     assert step.apply(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0.0, 0.0, 1.0]
     (step,) = [op for op in primitives(bind(load_onnx(NETS["at least"]))) if op.kind == "GreaterOrEqual"]
     assert step.apply(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_certificates_are_accepted_and_no_sample_contradicts_one(name: str) -> None:
+    """The oracle is onnxruntime on points of the balls, their corners among them."""
+    rng = np.random.default_rng(1)
+    network = load_onnx(NETS[name])
+    session = onnxruntime.InferenceSession(NETS[name], providers=["CPUExecutionProvider"])
+    certified = 0
+    for eps in (0.02, 0.3):
+        for x in rng.normal(size=(6, 1, 4)).astype(np.float32):
+            label = int(session.run(None, {"x": x})[0].argmax())
+            problem = Problem(network, x, Linf(str(eps)), SameClass(label))
+            if certify(problem, Cascade.default(), Budget(seconds=5)).verdict is not Verdict.CERTIFIED:
+                continue
+            certified += 1
+            moves = np.concatenate([rng.uniform(-1, 1, (200, 4)), rng.choice([-1.0, 1.0], (50, 4))]) * 0.999 * eps
+            for point in (x + moves[:, None]).astype(np.float32):
+                assert session.run(None, {"x": point})[0].argmax() == label
+    assert certified >= 4
+
+
+def test_the_checker_reads_truth_values_only_where_they_choose() -> None:
+    net = model(("Greater", ["a", "t"], "c"), ("Where", ["c", "a", "k"], "w"), ("Mul", ["w", "c"], "y"))
+    with pytest.raises(Rejection, match="of truth values"):
+        read_graph(net)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,20 +17,12 @@ from unmoved.ops.op import Op
 from unmoved.ops.product import Times
 from unmoved.ops.scope import Scope
 
-_ORDERS: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
-    "Greater": (1.0, torch.gt),
-    "GreaterOrEqual": (1.0, torch.ge),
-    "Less": (-1.0, torch.lt),
-    "LessOrEqual": (-1.0, torch.le),
-}
-"""Operator -> the sign of a - b for which it is true, and torch's own."""
-
 
 @dataclass(frozen=True, eq=False)
 class Step(Piecewise):
     """1 above 0, 0 below; at 0 itself `at`. The jump is two kinks, nearer to 0 than any rounding, and 0."""
 
-    at: float
+    at: bool
 
     @property
     def monotone(self) -> int:
@@ -44,13 +35,14 @@ class Step(Piecewise):
         return (-NEAR, 0.0, NEAR)
 
     def apply(self, *values: Tensor) -> Tensor:
-        """Return the step."""
-        return torch.heaviside(values[0], values[0].new_tensor(self.at))
+        """Return the step; its gradient is 0."""
+        sign = values[0].sign()
+        return 1 + sign.clamp(max=0) if self.at else sign.clamp(min=0)
 
 
 def compared(node: Node, scope: Scope) -> Op:
     """Greater, GreaterOrEqual, Less, LessOrEqual of a variable and a constant, or of two variables."""
-    sign, function = _ORDERS[node.op]
+    sign = 1.0 if node.op.startswith("Greater") else -1.0
     if node.inputs[0] == node.inputs[1]:
         raise UnsupportedError(f"{node.op} (of a tensor with itself)", "ops")
     chain, shape, variables = Chain(scope.base(node)), scope.shape(node.outputs[0]), scope.variables(node)
@@ -63,13 +55,13 @@ def compared(node: Node, scope: Scope) -> Op:
         else:
             offset = factor * scope.required(node, place)
     ahead = chain.weighted(scales, shapes, shape, "ahead", offset)
-    chain.put(Step, node.op, (ahead,), shape, at=float(node.op.endswith("OrEqual")))
-    if len(variables) == 2:
-        return chain.made(lambda a, b: function(*_both(a, b)).to(a))
-    constant = scope.required(node, 1 - variables[0])
-    if variables == (0,):
-        return chain.made(lambda a: function(*_both(a, constant[None])).to(a))
-    return chain.made(lambda b: function(*_both(constant[None], b)).to(b))
+    chain.put(Step, node.op, (ahead,), shape, at=node.op.endswith("OrEqual"))
+    behind, step = chain.parts
+
+    def function(*values: Tensor) -> Tensor:
+        return step.apply(behind.apply(*values))
+
+    return chain.made(function)
 
 
 def where(node: Node, scope: Scope) -> Op:
@@ -92,13 +84,13 @@ def where(node: Node, scope: Scope) -> Op:
         # both sides are numbers: an affine function of the condition
         assert offset is not None
         chain.weighted({condition: offset}, (sizes[condition],), shape, "", fixed[second])
+        return chain.made(chain.parts[0].apply)
+    ahead = chain.weighted(scales, [sizes[name] for name in scales], wide, "difference", offset)
+    moved = chain.put(Times, "Mul", (condition, ahead), shape, "chosen", in_shapes=(sizes[condition], wide))
+    if second in fixed:
+        chain.weighted({moved: 1.0}, (shape,), shape, "", fixed[second])
     else:
-        ahead = chain.weighted(scales, [sizes[name] for name in scales], wide, "difference", offset)
-        moved = chain.put(Times, "Mul", (condition, ahead), shape, "chosen", in_shapes=(sizes[condition], wide))
-        if second in fixed:
-            chain.weighted({moved: 1.0}, (shape,), shape, "", fixed[second])
-        else:
-            chain.weighted({second: 1.0, moved: 1.0}, (sizes[second], shape), shape)
+        chain.weighted({second: 1.0, moved: 1.0}, (sizes[second], shape), shape)
 
     def function(*values: Tensor) -> Tensor:
         given = dict(zip((n for n in node.inputs if n not in fixed), values, strict=True))
@@ -113,9 +105,3 @@ def where(node: Node, scope: Scope) -> Op:
 def _sum(*terms: tuple[float, Tensor | None]) -> Tensor | None:
     made = [factor * constant for factor, constant in terms if constant is not None]
     return sum(made[1:], made[0]) if made else None
-
-
-def _both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Give both as many axes, ours in front."""
-    most = max(a.ndim, b.ndim)
-    return tuple(t.reshape(len(t), *(1,) * (most - t.ndim), *t.shape[1:]) for t in (a, b))  # type: ignore[return-value]

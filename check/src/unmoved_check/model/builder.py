@@ -39,7 +39,10 @@ Value = Variable | Constant
 
 @dataclass
 class Builder:
-    """Steps so far; `output` is the name of the output of the node that is being lowered."""
+    """Steps so far; `output` is the name of the output of the node that is being lowered.
+
+    `truths` are the values that hold truth values (0 or 1): only Where may read them.
+    """
 
     opset: int
     steps: list[Step] = field(default_factory=list)
@@ -49,6 +52,7 @@ class Builder:
     names: dict[str, int] = field(default_factory=dict)
     relu_inputs: dict[str, int] = field(default_factory=dict)
     forms: dict[int, Form] = field(default_factory=dict)
+    truths: set[int] = field(default_factory=set)
 
     def emit(self, step: Step, shape: Sequence[int]) -> Variable:
         """The new value that `step` makes."""

@@ -1,8 +1,11 @@
-"""Rules for Split, Tile and Where: pieces of a tensor, copies of it, elements of two."""
+"""Rules for Split, Tile, comparisons and Where: pieces of a tensor, copies of it, elements of two."""
 
 from __future__ import annotations
 
-from unmoved_check.model import folding, movement
+from fractions import Fraction
+
+from unmoved_check.model import curve, folding, movement
+from unmoved_check.model.affine import factored, shifted
 from unmoved_check.model.builder import Builder, Value, Variable
 from unmoved_check.model.constant import Constant
 from unmoved_check.model.movement import broadcast, expanded
@@ -57,11 +60,59 @@ def tile(build: Builder, node: Node, inputs: Inputs) -> Value:
     return placed(build, x, where)
 
 
+def compare(build: Builder, node: Node, inputs: Inputs) -> Value:
+    """Greater, GreaterOrEqual, Less, LessOrEqual: a step of what is ahead."""
+    left, right = (present(node, value) for value in inputs)
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return folding.compare(node, left, right)
+    if any(isinstance(side, Constant) and side.kind != "float" for side in (left, right)):
+        raise node.refuse("of floats and other numbers")
+    first, second = (left, right) if node.op.startswith("Greater") else (right, left)
+    if isinstance(first, Constant):
+        assert isinstance(second, Variable)
+        ahead = shifted(build, build.stretched(second, Fraction(-1)), first)
+    elif isinstance(second, Constant):
+        ahead = shifted(build, first, second, Fraction(-1))
+    else:
+        ahead = build.added(first, second, -1)
+    y = build.curved(build.named(ahead, "ahead"), curve.STEP)
+    build.truths.add(y.value)
+    return y
+
+
 def where(build: Builder, node: Node, inputs: Inputs) -> Value:
-    """ONNX Where with a constant condition: every element is that of one of both inputs."""
+    """ONNX Where: a constant condition picks elements, another one c makes b + c (a - b)."""
     condition, left, right = (present(node, value) for value in inputs)
-    if not isinstance(condition, Constant):
-        raise node.refuse("with a variable condition")
+    if any(isinstance(side, Constant) and side.kind != "float" for side in (left, right)) and not all(
+        isinstance(value, Constant) for value in (condition, left, right)
+    ):
+        raise node.refuse("of floats and other numbers")
+    if isinstance(condition, Constant):
+        return _picked(build, node, condition, left, right)
+    if condition.value not in build.truths or any(side.value in build.truths for side in _variables(left, right)):
+        raise node.refuse("with a condition that is no comparison, or of comparisons")
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        shape = broadcast(left.shape, right.shape)
+        pairs = zip(expanded(left, shape).rationals(), expanded(right, shape).rationals(), strict=True)
+        gaps = Constant("float", shape, [a - b for a, b in pairs])
+        return shifted(build, factored(build, condition, gaps), right)
+    if isinstance(left, Constant):
+        assert isinstance(right, Variable)
+        difference = shifted(build, build.stretched(right, Fraction(-1)), left)
+    elif isinstance(right, Constant):
+        difference = shifted(build, left, right, Fraction(-1))
+    else:
+        difference = build.added(left, right, -1)
+    moved = build.product(condition, build.named(difference, "difference"), "chosen")
+    return shifted(build, moved, right) if isinstance(right, Constant) else build.added(right, moved)
+
+
+def _variables(*values: Value) -> list[Variable]:
+    return [value for value in values if isinstance(value, Variable)]
+
+
+def _picked(build: Builder, node: Node, condition: Constant, left: Value, right: Value) -> Value:
+    """Every element is that of one of both inputs."""
     if isinstance(left, Constant) and isinstance(right, Constant):
         return folding.where(condition, left, right)
     if condition.kind != "bool":
@@ -74,8 +125,6 @@ def where(build: Builder, node: Node, inputs: Inputs) -> Value:
             origin = Constant("int", side.shape, range(offset, offset + side.size))
             offset += side.size
             variables.append(side)
-        elif side.kind != "float":
-            raise node.refuse("of floats and other numbers")
         else:
             origin = Constant("int", side.shape, fill.places(side.rationals()))
         sides.append(expanded(origin, shape).values)

@@ -116,6 +116,9 @@ SIGN = Curve(
     "sign", (Piece(None, ZERO, 0, "line", (ZERO, exactly(-1))), Piece(ZERO, None, 0, "line", (ZERO, exactly(1)))), 1
 )
 
+STEP = Curve("step", (Piece(None, ZERO, 0, "line", (ZERO, ZERO)), Piece(ZERO, None, 0, "line", (ZERO, exactly(1)))), 1)
+"""Whether x is above 0, as 0 or 1: at 0 itself both are meant, so that it is no matter whether 0 counts."""
+
 HARD_SWISH = Curve(
     "hard-swish",
     (

@@ -81,8 +81,8 @@ RULES: dict[str, Entry] = {
     "Gemm": _entry(affine.gemm, (2, 3), "alpha beta transA transB"),
     "GlobalAveragePool": _entry(pooling.global_average_pool, (1, 1)),
     "GlobalMaxPool": _entry(maxima.global_max_pool, (1, 1)),
-    "Greater": _entry(shaping.compare, (2, 2)),
-    "GreaterOrEqual": _entry(shaping.compare, (2, 2)),
+    "Greater": _entry(choosing.compare, (2, 2)),
+    "GreaterOrEqual": _entry(choosing.compare, (2, 2)),
     "GroupNormalization": _entry(normalisation.channels, (3, 3), "epsilon num_groups stash_type"),
     "HardSigmoid": _entry(functions.hard_sigmoid, (1, 1), "alpha beta"),
     "HardSwish": _entry(functions.plain, (1, 1)),
@@ -90,8 +90,8 @@ RULES: dict[str, Entry] = {
     "InstanceNormalization": _entry(normalisation.channels, (3, 3), "epsilon"),
     "LayerNormalization": _entry(normalisation.layer, (2, 3), "axis epsilon stash_type"),
     "LeakyRelu": _entry(slanted.leaky_relu, (1, 1), "alpha"),
-    "Less": _entry(shaping.compare, (2, 2)),
-    "LessOrEqual": _entry(shaping.compare, (2, 2)),
+    "Less": _entry(choosing.compare, (2, 2)),
+    "LessOrEqual": _entry(choosing.compare, (2, 2)),
     "Log": _entry(functions.plain, (1, 1)),
     "LogSoftmax": _entry(softmax.softmax, (1, 1), "axis"),
     "MatMul": _entry(products.matmul, (2, 2)),
@@ -162,6 +162,8 @@ def lowered(source: Source) -> tuple[Graph, Mapping[str, Value]]:
         if strange or not entry.least <= len(node.inputs) <= entry.most:
             raise node.refuse(f"with attributes {sorted(strange)} and {len(node.inputs)} inputs")
         inputs = [_lookup(known, name) for name in node.inputs]
+        if node.op != "Where" and any(isinstance(v, Variable) and v.value in build.truths for v in inputs):
+            raise node.refuse("of truth values")
         if node.op == "Relu" and isinstance(inputs[0], Variable):
             build.relu_inputs[node.inputs[0]] = inputs[0].value
         build.output = node.outputs[0] if node.outputs else ""
