@@ -6,6 +6,7 @@ A box around x goes through an affine map into the operator, and from there into
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from math import prod
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from unmoved.core import Certificate
 from unmoved.loaders.onnx import load_onnx
 from unmoved.loaders.runtime import Runtime
 from unmoved.ops import supported
+from unmoved_check.exact import ExactEngine
+from unmoved_check.floating import FloatEngine
+from unmoved_check.leaf import Leaf
+from unmoved_check.onnx_reader import read_graph
+from unmoved_check.region import Ball, Region
 
 sys.path.insert(0, str(Path(__file__).parent / "ops"))
 
@@ -100,3 +106,22 @@ def test_every_operator_that_is_bounded_has_a_case() -> None:
 @pytest.mark.parametrize("op", sorted(EVERY))
 def test_linear_bounds_become_an_accepted_certificate(op: str) -> None:
     assert accepted(certify(asked(EVERY[op], "1/100"), LinearMethod(), Budget(seconds=60), seed=0))
+
+
+@pytest.mark.parametrize("op", sorted(EVERY))
+def test_what_the_engines_bound_no_point_of_the_box_leaves(op: str) -> None:
+    """Wide boxes, both arithmetics and both kinds of intermediate bounds, onnxruntime on points of the box."""
+    data, x = net(EVERY[op])
+    graph, eps = read_graph(data), 0.15
+    rng = np.random.default_rng(2)
+    steps = np.concatenate([rng.uniform(-eps, eps, (60, *x.shape)), rng.choice([-eps, eps], (40, *x.shape))])
+    outputs = Runtime(data).run((x + steps).astype(np.float32)).reshape(len(steps), -1)
+    region = Region(ball=Ball(tuple(map(float, x.ravel())), "inf", Fraction(3, 20) + Fraction(1, 10**6)))
+    leaves = [Leaf(k, {k % 3: Fraction(1 - k // 3 * 2)}, Fraction(0)) for k in range(6)]
+    least = [(outputs[:, k % 3] * (1 - k // 3 * 2)).min() for k in range(6)]
+    for mode in ("interval", "linear"):
+        fast = [float(m) for m in FloatEngine(graph).margins(region, leaves, mode)]
+        slow = [float(m) for m in ExactEngine(graph).margins(region, leaves, mode)]
+        assert np.allclose(fast, slow, rtol=1e-6, atol=1e-6)
+        assert all(bound <= y + 1e-4 * (1 + abs(y)) for bound, y in zip(fast, least, strict=True))
+        assert all(np.isfinite(fast))
