@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from unmoved.bounds.enclosure import Bounds
 from unmoved.bounds.relaxation import lines, relax, undecided
-from unmoved.ops.activations import Clip, LeakyRelu, Relu
+from unmoved.ops.activations import Clip, Relu, Slanted
 from unmoved.ops.curves import Sigmoid, Tanh
 
 BASE = {"name": "f", "kind": "f", "inputs": ("x",), "output": "y"}
 FUNCTIONS = {
     "relu": Relu(**BASE),
     "fused relu": Relu(**(BASE | {"kind": "Relu"})),
-    "leaky": LeakyRelu(**BASE, slope=0.1),
-    "negative leaky": LeakyRelu(**BASE, slope=-0.5),
+    "leaky": Slanted(**BASE, slopes=torch.tensor(0.1)),
+    "negative leaky": Slanted(**BASE, slopes=torch.tensor(-0.5)),
     "clip": Clip(**BASE, low=-1.0, high=0.5),
     "sigmoid": Sigmoid(**BASE, steepest=0.25),
     "tanh": Tanh(**BASE, steepest=1.0),

@@ -9,7 +9,7 @@ import torch
 from unmoved.bounds import Enclosure, Query, linear
 from unmoved.core import Budget
 from unmoved.ir.network import Network
-from unmoved.ops import bind, evaluate
+from unmoved.ops import bind, evaluate, primitives
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.dual import Choices, Face, Goals, bound
 from unmoved.refine.reduced import Functions, Reducer
@@ -49,7 +49,7 @@ def test_the_reduced_net_has_the_bounds_of_the_whole_one(network: Network, threa
             assert (best >= found.low - 1e-6).all() and (best <= truth + 1e-9).all()
             again = bound(reduced, goals, kept, Face.of(reduced, goals.signs), gradient=False)
             assert (again.low >= best).all()
-            inner = evaluate(ops, network, samples.double(), keep=known.bounds)
+            inner = evaluate(tuple(primitives(ops)), network, samples.double(), keep=known.bounds)
             for name, value in known.bounds.items():
                 assert (inner[name] >= value.low - 1e-9).all() and (inner[name] <= value.high + 1e-9).all()
 

@@ -51,31 +51,6 @@ class Relu(Piecewise):
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyRelu(Piecewise):
-    """x above 0, slope * x below."""
-
-    slope: float
-
-    @property
-    def monotone(self) -> int:
-        """+1, unless the slope below 0 is negative."""
-        return 1 if self.slope >= 0 else 0
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        """Only 0."""
-        return (0.0,)
-
-    def apply(self, *values: Tensor) -> Tensor:
-        """Return x or slope * x."""
-        return torch.nn.functional.leaky_relu(values[0], self.slope)
-
-    def derivative(self, value: Tensor) -> Tensor:
-        """Return 1 above 0, else the slope."""
-        return torch.where(value > 0, 1.0, self.slope).to(value.dtype)
-
-
-@dataclass(frozen=True, eq=False)
 class Clip(Piecewise):
     """min(max(x, low), high); where low > high the answer is high, as ONNX says."""
 
@@ -103,7 +78,10 @@ class Clip(Piecewise):
 
 @dataclass(frozen=True, eq=False)
 class Slanted(Piecewise):
-    """x above 0, slope * x below, with a slope of its own for every element: PRelu."""
+    """x above 0, slope * x below, with a slope of its own for every element.
+
+    LeakyRelu and PRelu where a slope lies outside [0, 1].
+    """
 
     slopes: Tensor
 
@@ -187,11 +165,6 @@ def relu(node: Node, scope: Scope) -> Elementwise:
     return Relu(**scope.base(node))
 
 
-def leaky_relu(node: Node, scope: Scope) -> Elementwise:
-    """LeakyRelu."""
-    return LeakyRelu(**scope.base(node), slope=float(node.attributes.get("alpha", 0.01)))
-
-
 def clip(node: Node, scope: Scope) -> Elementwise:
     """Clip, with its ends as attributes (before operator set 11) or optional constant inputs."""
     ends = []
@@ -199,12 +172,6 @@ def clip(node: Node, scope: Scope) -> Elementwise:
         given = scope.array(node, place)
         ends.append(float(node.attributes.get(key, default)) if given is None else float(given.reshape(())))
     return Clip(**scope.base(node), low=ends[0], high=ends[1])
-
-
-def p_relu(node: Node, scope: Scope) -> Elementwise:
-    """PRelu with constant slopes, broadcast to the input as ONNX says."""
-    scope.variable(node)
-    return Slanted(**scope.base(node), slopes=scope.required(node, 1))
 
 
 def absolute(node: Node, scope: Scope) -> Elementwise:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unmoved.ir.network import Node
-from unmoved.ops.activations import Clip, Relu
+from unmoved.ops.activations import Clip, Relu, Slanted
 from unmoved.ops.affine import Reduced, multiply
 from unmoved.ops.chain import Chain
 from unmoved.ops.curves import Exp, Log, Power
@@ -150,6 +150,21 @@ def larger(node: Node, scope: Scope) -> Op:
         return result
 
     return chain.made(function)
+
+
+def slanted(node: Node, scope: Scope) -> Op:
+    """LeakyRelu and PRelu with constant slopes: a x + (1 - a) relu(x) where all slopes lie in [0, 1]."""
+    if node.op == "LeakyRelu":
+        slopes = torch.tensor(float(node.attributes.get("alpha", 0.01)), dtype=scope.dtype, device=scope.device)
+    else:
+        slopes = scope.required(node, 1)
+    shape, base = scope.variable(node), scope.base(node)
+    if not bool(((slopes >= 0) & (slopes <= 1)).all()):
+        return Slanted(**base, slopes=slopes)
+    chain, (name,) = Chain(base), base["inputs"]
+    inner = chain.put(Relu, "Relu", (name,), shape, "relu")
+    chain.weighted({name: slopes, inner: 1 - slopes}, (shape, shape), shape)
+    return chain.made(lambda x: x.clamp(min=0) + slopes * x.clamp(max=0))
 
 
 def _aligned(value: Tensor, other: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ PRICE = 1e5
 def solved(reduced: Reduced, goals: Goals, row: int) -> tuple[Choices, Tensor] | None:
     """Return the choices (1, ...) that the duals of a row's program propose, and its minimiser (1, inputs).
 
-    None where the solver gives up.
+    None where the solver gives up, or a line is missing.
     """
     # half a second of imports, which most proofs do without
     from scipy.optimize import linprog
@@ -62,6 +62,8 @@ def solved(reduced: Reduced, goals: Goals, row: int) -> tuple[Choices, Tensor] |
     cost = np.zeros(width + units + 2)
     cost[-2:] = 1.0, PRICE * max(1e-30, *(np.abs(a).max(initial=0.0) for a in ask))
     rows, bounds = np.vstack([a for a, _ in blocks]), np.concatenate([b for _, b in blocks])
+    if not (np.isfinite(rows).all() and np.isfinite(bounds).all()):
+        return None  # a function that is not defined on all of its interval has no lines
     found = linprog(cost, rows, bounds, equal if len(equal) else None, right if len(equal) else None, ends)
     if found.x is None or found.status != 0:
         return None

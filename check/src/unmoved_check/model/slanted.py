@@ -24,7 +24,7 @@ def relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
 def leaky_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     """ONNX LeakyRelu."""
     x = variable(node, inputs[0])
-    return _bent(build, x, Constant("float", (), [node.real("alpha", float32(0.01))]))
+    return _bent(build, node, x, Constant("float", (), [node.real("alpha", float32(0.01))]))
 
 
 def p_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
@@ -35,7 +35,7 @@ def p_relu(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     expanded(slopes, x.shape)
     if len(set(slopes.rationals())) > SPREAD and not all(0 <= s <= 1 for s in slopes.rationals()):
         raise node.refuse(f"with more than {SPREAD} slopes, some of them outside [0, 1]")
-    return _bent(build, x, slopes)
+    return _bent(build, node, x, slopes)
 
 
 def absolute(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
@@ -43,7 +43,7 @@ def absolute(build: Builder, node: Node, inputs: list[Value | None]) -> Value:
     return build.curved(variable(node, inputs[0]), curve.slanted(Fraction(-1)))
 
 
-def _bent(build: Builder, x: Variable, slopes: Constant) -> Variable:
+def _bent(build: Builder, node: Node, x: Variable, slopes: Constant) -> Variable:
     """X above 0, slope * x below.
 
     Slopes in [0, 1]: slope * x + (1 - slope) * relu(x), with the same chord and the same lower lines, and with exact
@@ -51,6 +51,7 @@ def _bent(build: Builder, x: Variable, slopes: Constant) -> Variable:
     """
     numbers = slopes.rationals()
     if all(0 <= s <= 1 for s in numbers):
+        build.relu_inputs[node.inputs[0]] = x.value
         rest = Constant("float", slopes.shape, [1 - s for s in numbers])
         return build.added(factored(build, x, slopes), factored(build, build.relu(x), rest))
     distinct = sorted(set(numbers))
