@@ -19,6 +19,7 @@ from unmoved.core import Certificate
 from unmoved.loaders.onnx import load_onnx
 from unmoved.loaders.runtime import Runtime
 from unmoved.ops import supported
+from unmoved.refine import BranchMethod
 from unmoved_check.exact import ExactEngine
 from unmoved_check.floating import FloatEngine
 from unmoved_check.leaf import Leaf
@@ -106,6 +107,30 @@ def test_every_operator_that_is_bounded_has_a_case() -> None:
 @pytest.mark.parametrize("op", sorted(EVERY))
 def test_linear_bounds_become_an_accepted_certificate(op: str) -> None:
     assert accepted(certify(asked(EVERY[op], "1/100"), LinearMethod(), Budget(seconds=60), seed=0))
+
+
+BEYOND = {
+    "Abs": "0.565",
+    "Clip": "0.235",
+    "Exp": "0.4",
+    "HardSwish": "0.82",
+    "LayerNormalization": "0.113",
+    "LeakyRelu": "0.625",
+    "LogSoftmax": "0.45",
+    "Max": "0.325",
+    "Min": "0.275",
+    "Relu": "0.625",
+    "Softmax": "0.57",
+    "Softplus": "0.9",
+}
+"""Sizes that default lines do not prove."""
+
+
+@pytest.mark.parametrize("op", sorted(BEYOND))
+def test_chosen_lines_and_splits_become_an_accepted_certificate(op: str) -> None:
+    problem = asked(EVERY[op], BEYOND[op])
+    assert certify(problem, LinearMethod(), Budget(seconds=60), seed=0).verdict is Verdict.UNKNOWN
+    assert accepted(certify(problem, BranchMethod(), Budget(seconds=60), seed=0))
 
 
 @pytest.mark.parametrize("op", sorted(EVERY))

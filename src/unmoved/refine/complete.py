@@ -18,9 +18,10 @@ from unmoved.core.method import Method
 from unmoved.core.problem import Problem
 from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
-from unmoved.ops import Op, bind, evaluate
+from unmoved.ops import Elementwise, Op, bind, evaluate, primitives
 from unmoved.refine.ascent import Ascent
 from unmoved.refine.branch import Search, Settings
+from unmoved.refine.general import FIXED
 from unmoved.refine.inputs import InputSearch
 from unmoved.refine.methods import PRECISIONS, LinearMethod
 from unmoved.refine.optimise import FINAL, HIDDEN, OptimisedMethod, optimised, risen, unproved
@@ -115,6 +116,9 @@ class BranchMethod(Method):
         ops = bind(network, dtype=dtype, device=self.device)
         root = Root.of(ops, problem, budget, ascent=self.hidden, dtype=dtype, device=self.device)
         finding, low, choices = optimised(root, self.final, before, budget)
+        if finding.verdict is Verdict.UNKNOWN and not budget.spent and chosen(ops):
+            # the reduced network's lines of what is no ReLU are fixed
+            finding = self._lifted(ops, problem, finding, budget)
         if finding.verdict is not Verdict.UNKNOWN or budget.spent:
             return finding
         box = root.reduced.enclosure.box
@@ -136,6 +140,13 @@ class BranchMethod(Method):
         proof = replace(finding, verdict=Verdict.CERTIFIED, evidence=search.proof(), reason=None, method=self.name)
         return replace(proof, margin=None, radius=problem.threat.size, details={"nodes": search.nodes})
 
+    def _lifted(self, ops: Sequence[Op], problem: Problem, finding: Finding, budget: Budget) -> Finding:
+        """Return a proof by optimised lines of all operators, or the finding as it was."""
+        with torch.enable_grad():
+            method = OptimisedMethod(self.precision, self.device, self.hidden, self.final)
+            found = risen(ops, problem, finding, budget, method)
+        return found if found.verdict is Verdict.CERTIFIED else finding
+
     def _open(self, finding: Finding, search: Search | InputSearch, budget: Budget) -> Finding:
         """Say how far the search came."""
         margin = max(search.low, finding.margin if finding.margin is not None else -np.inf)
@@ -147,6 +158,11 @@ class BranchMethod(Method):
         else:
             reason = Reason(Code.UNPROVED, detail, "try a smaller threat")
         return replace(finding, method=self.name, margin=margin, reason=reason, details={"nodes": search.nodes})
+
+
+def chosen(ops: Sequence[Op]) -> bool:
+    """Say whether a certificate can choose lines of some operator that is no ReLU."""
+    return any(isinstance(op, Elementwise) and op.kind not in {"Relu", *FIXED} for op in primitives(ops))
 
 
 def confirmed(problem: Problem, ops: Sequence[Op], target: Target, points: Tensor | None) -> Witness | None:
