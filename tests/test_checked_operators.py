@@ -101,7 +101,8 @@ EVERY = {case.op: case for case in reversed([*AFFINE, *PRODUCTS, *COMPOSED, *OTH
 
 
 def test_every_operator_that_is_bounded_has_a_case() -> None:
-    assert supported() | {"Einsum"} == set(EVERY)
+    compared = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}  # these end to end: ops/test_comparison.py
+    assert supported() | {"Einsum"} == set(EVERY) | compared
 
 
 @pytest.mark.parametrize("op", sorted(EVERY))
