@@ -35,7 +35,8 @@ def _operators(found: Diagnosis) -> Table:
     table = Table("operator", "times", "bounds", "methods", "checked by", box=None, header_style="dim")
     for operator in found.operators:
         bounds = operator.family or "[red]no rule[/]"
-        checked = "exact and floating" if operator.checked else "[yellow]not yet[/]"
+        checked = "exact and floating" if operator.checked else "[yellow]refused[/]"
+        checked += ", float32" if operator.deployed else ""
         methods = "all bounds" if operator.methods else "[red]smoothing only[/]"
         table.add_row(operator.name, str(operator.count), bounds, methods, checked)
     return table

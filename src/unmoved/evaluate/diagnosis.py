@@ -12,6 +12,9 @@ from unmoved import ops
 from unmoved.core.errors import UnsupportedError
 from unmoved.ir import Network
 from unmoved_check.check import OPERATORS as CHECKED
+from unmoved_check.model.deployed import COVERED
+from unmoved_check.onnx_reader import read_graph
+from unmoved_check.outcome import Rejection
 
 PIECES = ("Relu", "MaxPool", "ReduceMax", "GlobalMaxPool", "MatMul", "Mul")
 """What is piecewise linear (a product with a constant is affine)."""
@@ -19,15 +22,16 @@ PIECES = ("Relu", "MaxPool", "ReduceMax", "GlobalMaxPool", "MatMul", "Mul")
 
 @dataclass(frozen=True)
 class Operator:
-    """An ONNX operator: how often it occurs, its family of bounds (None: no rule), whether the checker knows it.
+    """An ONNX operator: how often it occurs, its family of bounds (None: no rule), whether proofs can be checked.
 
-    `methods` are those that can bound it.
+    `deployed`: also those about float32 in any order. `methods` are those that can bound it.
     """
 
     name: str
     count: int
     family: str | None
     checked: bool
+    deployed: bool
     methods: tuple[str, ...]
 
 
@@ -59,11 +63,8 @@ class Diagnosis:
 
 def diagnose(network: Network) -> Diagnosis:
     """Return what `unmoved` can do with this model today."""
-    counts = Counter(node.op for node in network.nodes)
-    operators = tuple(
-        Operator(name, count, ops.family(name), name in CHECKED, _bounding(ops.family(name)))
-        for name, count in counts.items()
-    )
+    counts, refusal = Counter(node.op for node in network.nodes), _refusal(network)
+    operators = tuple(_operator(name, count, refusal) for name, count in counts.items())
     problem = _unbound(network)
     unchecked = [operator.name for operator in operators if not operator.checked]
     return Diagnosis(
@@ -73,8 +74,23 @@ def diagnose(network: Network) -> Diagnosis:
         parameters=sum(value.size for value in network.constants.values() if value.dtype.kind == "f"),
         operators=operators,
         methods=_methods(problem, unchecked, network.outputs, counts, products=_products(network)),
-        advice=tuple(_advice(operators, problem, unchecked) + _about_outputs(network.outputs)),
+        advice=tuple(_advice(problem, unchecked, refusal) + _about_outputs(network.outputs)),
     )
+
+
+def _operator(name: str, count: int, refusal: str | None) -> Operator:
+    family = ops.family(name)
+    checked = name in CHECKED and not f"{refusal} ".startswith(f"unchecked operator {name} ")
+    return Operator(name, count, family, checked, checked and name in COVERED, _bounding(family))
+
+
+def _refusal(network: Network) -> str | None:
+    """Return what the checker says of this very model when it cannot read it; None when it can."""
+    try:
+        read_graph(network.source)
+    except Rejection as error:
+        return str(error)
+    return None
 
 
 def _bounding(family: str | None) -> tuple[str, ...]:
@@ -104,7 +120,7 @@ def _methods(
     if problem is not None:
         bound = (False, f"no rule for {problem}")
     elif unchecked:
-        bound = (True, f"but the checker does not know {', '.join(unchecked)} yet: verdicts are UNKNOWN(unchecked)")
+        bound = (True, f"but the checker refuses {', '.join(unchecked)} here: verdicts are UNKNOWN(unchecked)")
     else:
         bound = (True, "every operator has a rule, and the checker knows them all")
     smooth = outputs >= 2
@@ -138,7 +154,7 @@ def _special(counts: Mapping[str, int], problem: str | None, bound: tuple[bool, 
     return made
 
 
-def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: list[str]) -> list[str]:
+def _advice(problem: str | None, unchecked: list[str], refusal: str | None) -> list[str]:
     advice = []
     if problem in ("ArgMax", "ArgMin", "Hardmax"):
         advice.append(f"export the model without {problem}: bounds and margins speak of the scores before it")
@@ -147,10 +163,10 @@ def _advice(operators: tuple[Operator, ...], problem: str | None, unchecked: lis
             f"replace {problem} by operators that have a rule ({', '.join(sorted(ops.supported())[:40])}), "
             "or use --method smoothing, which needs none"
         )
-    if unchecked and problem is None:
+    if problem is None and (unchecked or refusal is not None):
         advice.append(
-            f"{', '.join(unchecked)}: bounds exist but no independent check yet. Use Relu, LeakyRelu, Clip or MaxPool "
-            "instead, pass --unchecked to see marked verdicts, or use --method smoothing"
+            f"bounds exist, but the independent checker refuses the model ({refusal}): write it otherwise, pass "
+            "--unchecked to see marked verdicts, or use --method smoothing"
         )
     return advice
 
