@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import floor
 
 from unmoved_check.exact_spans import Enclosed, ExactKit, ScalarKit
-from unmoved_check.formulas import formula
+from unmoved_check.formulas import PI, formula
 from unmoved_check.model.curve import Curve, Piece
 from unmoved_check.outcome import Rejection
 
 HALVINGS = 50
+
+ARCHES, FARTHEST = 6, 1 << 29
+"""Of a wave: intervals of more half turns, or further out, are not cut up."""
+
+POINTS, STEPS = 129, 40
+"""Of the search for a wave's default slope: nothing is claimed of what is found."""
 
 
 class ExactPart:
@@ -99,7 +106,7 @@ class ExactCurve:
     def least(self, sign: int, slope: Fraction, low: Fraction, high: Fraction) -> Fraction:
         """A lower bound of sign f(x) - slope x on [low, high]."""
         if self.curve.wave:
-            return _under_parabola(self.parts[0], sign, slope, low, high)
+            return self._under_arches(sign, slope, low, high)
         bounds = []
         for part in self.parts:
             inside = part.within(low, high)
@@ -116,6 +123,34 @@ class ExactCurve:
                     value = part.value(a, b)
                     bounds.append((value.low if sign > 0 else -value.high) - max(slope * a, slope * b))
         return min(bounds)
+
+    def _under_arches(self, sign: int, slope: Fraction, low: Fraction, high: Fraction) -> Fraction:
+        """A lower bound of sign f(x) - slope x for a wave: at least -1 - slope x, or what its arches say.
+
+        Between neighbouring multiples of pi (of pi / 2, odd ones, for a cosine) it bends one way.
+        """
+        flat = -1 - max(slope * low, slope * high)
+        ahead = 1 if self.curve.name == "cos" else 0
+        place = (floor(low * 2 / PI[0]) + ahead) // 2 - 1
+        if high - low > ARCHES * PI[0] or abs(place) > FARTHEST:
+            return flat
+        (part,), bounds = self.parts, []
+        left = _knot(2 * place - ahead)
+        if left[0] > low:
+            return flat
+        while left[0] <= high:
+            right = _knot(2 * (place + 1) - ahead)
+            a, b = max(low, left[0]), min(high, left[1])
+            if a <= b:
+                value = part.value(a, b)
+                bounds.append((value.low if sign > 0 else -value.high) - max(slope * a, slope * b))
+            a, b = max(low, left[1]), min(high, right[0])
+            if a <= b and (place % 2 == 0) == (sign > 0):
+                bounds += [_under_point(part, sign, slope, x) for x in (a, b)]
+            elif a <= b:
+                bounds.append(_under_tangent(part, sign, slope, a, b))
+            place, left = place + 1, right
+        return max(min(bounds), flat)
 
     def lines(
         self, low: Fraction, high: Fraction, slopes: tuple[float, float] | None
@@ -134,7 +169,7 @@ class ExactCurve:
         if not l < u:
             return 0.0
         if self.curve.wave:
-            return sign * self.parts[0].near_slope(middle) if u - l < 2.0 else 0.0
+            return _wave_slope(lambda x: sign * self.parts[0].near(x), l, u)
         for part in self.parts:
             inside = part.within(low, high)
             if sign * part.bend > 0 and inside is not None and inside[0] < inside[1]:
@@ -153,6 +188,12 @@ class ExactCurve:
                     if fa + rise * (middle - a) <= best:
                         best, slope = fa + rise * (middle - a), rise
         return slope
+
+
+def _knot(number: int) -> tuple[Fraction, Fraction]:
+    """Between which rationals `number` times pi / 2 lies."""
+    ends = [end * number / 2 for end in PI]
+    return min(ends), max(ends)
 
 
 def _under_point(part: ExactPart, sign: int, slope: Fraction, x: Fraction) -> Fraction:
@@ -175,13 +216,16 @@ def _under_tangent(part: ExactPart, sign: int, slope: Fraction, a: Fraction, b: 
     return _under_point(part, sign, slope, t) + drop
 
 
-def _under_parabola(part: ExactPart, sign: int, slope: Fraction, low: Fraction, high: Fraction) -> Fraction:
-    """For |f| <= 1 and |f''| <= 1: f(m) - |f'(m) - slope| r - r^2 / 2 - slope m, or -1 - slope x, what is more."""
-    m, r = (low + high) / 2, (high - low) / 2
-    steep = part.slope(m)
-    steep = steep if sign > 0 else -steep
-    drop = max(abs(steep.low - slope), abs(steep.high - slope)) * r + r * r / 2
-    return max(-1 - max(slope * low, slope * high), _under_point(part, sign, slope, m) - drop)
+def _wave_slope(f: Callable[[float], float], low: float, high: float) -> float:
+    """As `floating_waves.slope_at_middle`."""
+    away = [(high - low) * (k / (POINTS - 1) - 0.5) for k in range(POINTS)]
+    heights = [f(low + (high - low) * k / (POINTS - 1)) for k in range(POINTS)]
+    least, most = -1.0, 1.0
+    for _ in range(STEPS):
+        s = (least + most) * 0.5
+        lowest = min(range(POINTS), key=lambda k: heights[k] - s * away[k])
+        least, most = (s, most) if away[lowest] < 0 else (least, s)
+    return (least + most) * 0.5
 
 
 def _halved(below: Callable[[float], bool], low: float, high: float) -> float:

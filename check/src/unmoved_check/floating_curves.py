@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unmoved_check.floating_rounding import Array, down, float_down, float_up, up
 from unmoved_check.floating_spans import FloatKit, PlainKit, Span
+from unmoved_check.floating_waves import Arches, slope_at_middle
 from unmoved_check.formulas import formula
 from unmoved_check.model.curve import Curve, Piece
 from unmoved_check.outcome import Rejection
@@ -151,7 +152,7 @@ class FloatCurve:
     def least(self, sign: float, slope: Array, low: Array, high: Array, touch: Array | None = None) -> Array:
         """A lower bound of sign f(x) - slope x on [low, high]; `touch`: where to lay tangents."""
         if self.curve.wave:
-            return _under_parabola(self.parts[0], sign, slope, low, high)
+            return self._under_arches(sign, slope, low, high)
         best = np.full(np.broadcast_shapes(low.shape, slope.shape), np.inf)
         for part in self.parts:
             a, b = np.maximum(low, part.low), np.minimum(high, part.high)
@@ -174,6 +175,31 @@ class FloatCurve:
                 best = np.where(here, np.minimum(best, bound), best)
         return best
 
+    @property
+    def ahead(self) -> int:
+        """Quarter turns that a wave is ahead of a sine."""
+        return 1 if self.curve.name == "cos" else 0
+
+    def _under_arches(self, sign: float, slope: Array, low: Array, high: Array) -> Array:
+        """A lower bound of sign f(x) - slope x for a wave: at least -1 - slope x, or what its arches say."""
+        (part,), arches = self.parts, Arches(self.ahead, low, high)
+        flat = down(-1.0 - np.maximum(up(slope * low), up(slope * high)))
+        best = np.full(flat.shape, np.inf)
+        for a, b, concave in arches.parts():
+            here = (a <= b) & arches.covered
+            if not here.any():
+                continue
+            a, b = np.where(here, a, np.nan), np.where(here, b, np.nan)
+            ends = np.minimum(_under_point(part, sign, slope, a), _under_point(part, sign, slope, b))
+            bound = np.where(concave == (sign > 0), ends, _under_tangent(part, sign, slope, a, b, None))
+            best = np.where(here, np.minimum(best, bound), best)
+        for a, b in arches.knots():
+            here = (a <= b) & arches.covered
+            if here.any():
+                bound = _within(part, sign, slope, np.where(here, a, low), np.where(here, b, low))
+                best = np.where(here, np.minimum(best, bound), best)
+        return np.where(arches.covered, np.maximum(best, flat), flat)
+
     def lines(self, low: Array, high: Array, slopes: tuple[Array, Array] | None) -> Lines:
         """Lines with the given slopes, or with the default ones."""
         self.require(low, high)
@@ -192,8 +218,7 @@ class FloatCurve:
     def envelope(self, sign: float, low: Array, high: Array, middle: Array) -> Array:
         """About the slope at the middle of the convex envelope of sign f on [low, high]."""
         if self.curve.wave:
-            steep = sign * self.parts[0].near_slope(middle)
-            return np.where(high - low < 2.0, steep, 0.0)
+            return slope_at_middle(self.ahead, sign, low, high)
         convex = [part for part in self.parts if sign * part.bend > 0]
         active = [(part, np.maximum(low, part.low), np.minimum(high, part.high)) for part in convex]
         chords = self._chords(sign, low, high, middle)
@@ -233,18 +258,6 @@ def _under_tangent(part: Part, sign: float, slope: Array, a: Array, b: Array, to
     least, most = down(steep.low - slope), up(steep.high - slope)
     drop = np.minimum(down(least * up(b - t)), down(most * down(a - t)))
     return down(_under_point(part, sign, slope, t) + np.minimum(drop, 0.0))
-
-
-def _under_parabola(part: Part, sign: float, slope: Array, low: Array, high: Array) -> Array:
-    """For |f| <= 1 and |f''| <= 1: f(m) - |f'(m) - slope| r - r^2 / 2 - slope m, or -1 - slope x, what is more."""
-    m = low + (high - low) * 0.5
-    r = up(np.maximum(up(high - m), up(m - low)))
-    steep = part.slope(m)
-    steep = steep if sign > 0 else -steep
-    open_ = np.maximum(np.abs(down(steep.low - slope)), np.abs(up(steep.high - slope)))
-    drop = up(up(open_ * r) + up(up(r * r) * 0.5))
-    flat = down(-1.0 - np.maximum(up(slope * low), up(slope * high)))
-    return np.maximum(flat, down(_under_point(part, sign, slope, m) - drop))
 
 
 def _within(part: Part, sign: float, slope: Array, a: Array, b: Array) -> Array:
