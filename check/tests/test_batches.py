@@ -5,7 +5,7 @@ import pytest
 from check_kit import F, mlp, model, random_net
 from onnx import helper
 
-from unmoved_check import floating, floating_bounds
+from unmoved_check import floating, floating_bounds, floating_cone
 from unmoved_check.exact import ExactEngine
 from unmoved_check.floating import FloatEngine
 from unmoved_check.leaf import Choices, Hidden, Leaf, Split
@@ -147,3 +147,63 @@ def test_a_batch_is_never_above_what_the_net_does(name):
             bounds = exact.enclose(Region(ball=Ball(tuple(map(float, x)), "inf", F(0))))
             high = -exact.least(bounds, {0: F(-1), 1: F(1)}, F(0))
             assert F(margin) <= high
+
+
+def wide_net(rng):
+    """Strides, dilations, groups, pads, a second branch, a row-wise matrix, a product of tokens; 2 x 7 x 6 pixels."""
+    shapes = {"k0": (4, 1, 3, 2), "k1": (4, 4, 2, 3), "k2": (4, 4, 1, 1), "w": (4, 3), "v": (27, 2)}
+    constants = {name: rng.normal(size=s).astype(np.float32) / 2 for name, s in shapes.items()}
+    constants |= {"rows": np.array([1, 9, 4]), "pick": np.array([0, 2, 2, 5, 8, 1, 7, 3, 4])}
+    constants["s"] = (rng.normal(size=(1, 4, 1, 1)) + 2).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "k0"], ["c0"], group=2, strides=[2, 1], pads=[1, 0, 1, 1]),
+        helper.make_node("Mul", ["c0", "s"], ["z0"]),
+        helper.make_node("Relu", ["z0"], ["a0"]),
+        helper.make_node("Conv", ["a0", "k1"], ["c1"], dilations=[2, 1], pads=[1, 1, 0, 0], strides=[1, 2]),
+        helper.make_node("Conv", ["a0", "k2"], ["c2"], strides=[1, 2], pads=[0, 0, 0, 0]),
+        helper.make_node("Slice", ["c2", "from", "to", "axis"], ["c3"]),
+        helper.make_node("Add", ["c1", "c3"], ["z1"]),
+        helper.make_node("Relu", ["z1"], ["a1"]),
+        helper.make_node("Transpose", ["a1"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["t", "rows"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["m"]),
+        helper.make_node("Tanh", ["m"], ["h"]),
+        helper.make_node("Gather", ["m", "pick"], ["g"], axis=1),
+        helper.make_node("Mul", ["h", "g"], ["p"]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Flatten", ["q"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["y"]),
+    ]
+    constants |= {"from": np.array([0]), "to": np.array([3]), "axis": np.array([2])}
+    return model(nodes, constants, (1, 2, 7, 6))
+
+
+@pytest.mark.parametrize("bunch", [1, 5])
+@pytest.mark.parametrize("net", [conv_net, wide_net])
+def test_rows_in_cones_bound_what_rows_of_whole_values_bound(net, bunch, monkeypatch):
+    """Also at the border of the image, where a cone's window is cut off."""
+    cut = 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        graph = read_graph(net(rng))
+        center = tuple(map(float, rng.normal(size=graph.sizes[0]).astype(np.float32)))
+        found = []
+        for small in (True, False):
+            monkeypatch.setattr(floating_cone, "BUNCH", bunch)
+            monkeypatch.setattr(floating_cone, "MOST", 0.95 if small else 0.0)
+            engine = FloatEngine(graph)
+            for norm in ("inf", "2"):
+                region = Region(ball=Ball(center, norm, F(1, 10)))
+                hull, _ = floating.part_hulls(
+                    floating.input_hull(region), [None, Part(None, Cut(0, F(center[0]), True))]
+                )
+                with np.errstate(all="ignore"):
+                    found.append(floating_bounds.Refinement.of(engine.facts, hull, region, Choices()).boxes)
+            cones = [seen for kept in engine.facts._cones.values() for _, seen in kept]
+            cut += small * sum(p is not None for seen in cones for p in seen.places.values())
+            assert small or not any(p is not None for seen in cones for p in seen.places.values())
+        for cones, wholes in zip(found[:2], found[2:], strict=True):
+            for a, b in zip(cones, wholes, strict=True):
+                assert np.allclose(a.low, b.low, rtol=1e-11, atol=1e-12)
+                assert np.allclose(a.high, b.high, rtol=1e-11, atol=1e-12)
+    assert cut > 100

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unmoved_check.floating_curves import FloatCurve
 from unmoved_check.floating_rounding import TINY, Array, U, dots, down, gamma, up, weighed
-from unmoved_check.floating_steps import Box, Boxes, Owner, Parts, greatest, taken
+from unmoved_check.floating_steps import Box, Boxes, Elements, Owner, Parts, greatest, taken
 from unmoved_check.model.steps import Elementwise, Product
 
 Ends = tuple[Array, Array]
@@ -44,6 +44,15 @@ class Planes:
         """Those of the regions that rows are about."""
         sides = tuple(Side(s.source, taken(s.below, owner), taken(s.above, owner), s.size) for s in self.sides)
         return Planes(sides, taken(self.below_shift, owner), taken(self.above_shift, owner))
+
+    def at(self, places: Elements | None) -> Planes:
+        """Those of some elements (None: of all)."""
+        if places is None:
+            return self
+        sides = tuple(
+            Side(s.source, s.below[..., places], s.above[..., places], s.size[..., places]) for s in self.sides
+        )
+        return Planes(sides, self.below_shift[..., places], self.above_shift[..., places])
 
     @property
     def price(self) -> Array:

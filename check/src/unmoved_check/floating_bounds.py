@@ -6,16 +6,17 @@ are affine, one row an element, the same for all regions; from there on one a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct
+from unmoved_check.floating_cone import AnyStep, Cone, bunches, cone
 from unmoved_check.floating_rounding import LARGEST, Array
-from unmoved_check.floating_steps import Box, FloatMaximum, FloatRelu
-from unmoved_check.floating_walk import AnyStep, Shared, Walk, regions
+from unmoved_check.floating_steps import Box, Elements, FloatMaximum, FloatRelu
+from unmoved_check.floating_walk import Shared, Walk, regions
 from unmoved_check.leaf import BENT, Choices, Origin
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
@@ -23,8 +24,6 @@ from unmoved_check.region import Region
 
 CELLS = 1 << 18
 """Rows are walked in chunks whose largest matrix has about this many numbers (2 MiB): larger ones leave the cache."""
-
-Elements = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,14 @@ class Facts:
     live: Sequence[bool]
     origins: Mapping[int, Origin]
     chunk: int
+    _cones: dict[int, list[tuple[Elements, Cone]]] = field(default_factory=dict)
+
+    def cones(self, value: int) -> list[tuple[Elements, Cone]]:
+        """All elements of a value in bunches, each with its cone; made once."""
+        if value not in self._cones:
+            found = bunches(self.graph, value)
+            self._cones[value] = [(b, cone(self.steps, self.graph, value, b)) for b in found]
+        return self._cones[value]
 
 
 @dataclass
@@ -107,29 +114,33 @@ class Refinement:
 
     def rows(self, value: int, mask: NDArray[np.bool_], sign: float) -> None:
         """Intersect the box of `value` with what rows `sign` times single elements say, where `mask` (regions, n)."""
-        boxes, elements = self.shared.boxes, np.flatnonzero(mask.any(axis=0))
-        if not elements.size:
+        boxes, asked = self.shared.boxes, np.asarray(mask.any(axis=0))
+        if not asked.any():
             return
         ends = [end.copy() for end in regions(boxes[value])]
-        for at in range(0, elements.size, self.facts.chunk):
-            part = elements[at : at + self.facts.chunk]
-            units = np.zeros((part.size, mask.shape[1]))
-            units[np.arange(part.size), part] = sign
-            start = Walk({value: units}, np.zeros(part.size), self.shared)
-            affine_back(start, self.facts, value)
-            owner, which = np.nonzero(mask[:, part])
-            for first in range(0, owner.size, self.facts.chunk):
-                rows = slice(first, first + self.facts.chunk)
-                whose, unit = owner[rows], which[rows]
-                walk = Walk(
-                    {v: np.take(c, unit, axis=0) for v, c in start.coefs.items()},
-                    start.constant[unit],
-                    self.shared,
-                    whose,
-                )
-                low = walk.finish(self.facts.steps, value, self.region)
-                bound(ends, sign, (whose, part[unit]), low)
+        for bunch, seen in self.facts.cones(value):
+            wanted = np.flatnonzero(asked[bunch])
+            for at in range(0, wanted.size, self.facts.chunk):
+                some = wanted[at : at + self.facts.chunk]
+                part = bunch[some]
+                whole = seen.places.get(value) is None
+                units = np.zeros((part.size, asked.size if whole else bunch.size))
+                units[np.arange(part.size), part if whole else some] = sign
+                start = Walk({value: units}, np.zeros(part.size), self.shared, cone=seen)
+                affine_back(start, self.facts, value)
+                for places, low in self.spread(start, value, np.nonzero(mask[:, part])):
+                    bound(ends, sign, (places[0], part[places[1]]), low)
         boxes[value] = checked(Box(*ends))
+
+    def spread(
+        self, start: Walk, value: int, wanted: Sequence[Elements]
+    ) -> Iterator[tuple[tuple[Elements, Elements], Array]]:
+        """Walk rows (regions, number in `start`) to the input, a chunk at a time: which they are, and lower bounds."""
+        for at in range(0, wanted[0].size, self.facts.chunk):
+            owner, number = (w[at : at + self.facts.chunk] for w in wanted)
+            coefs = {v: np.take(c, number, axis=0) for v, c in start.coefs.items()}
+            walk = Walk(coefs, start.constant[number], self.shared, owner, start.cone)
+            yield (owner, number), walk.finish(self.facts.steps, value, self.region)
 
     def hidden(self, value: int) -> None:
         """Intersect the box with what the hidden rows say: the same elements in all regions."""

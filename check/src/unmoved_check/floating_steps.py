@@ -13,10 +13,12 @@ for underflow inside the price. gamma, raised, weighed: see floating_rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +92,24 @@ Parts = list[tuple[int, Array]]
 Owner = NDArray[np.intp] | None
 """For every row of a batch the region that it is about; None when there is one region only."""
 
+Elements = NDArray[np.intp]
+"""Flat places of a value."""
+
 T = TypeVar("T", bound=np.generic)
 
 
 def taken(table: NDArray[T], owner: Owner) -> NDArray[T]:
     """For every row what a table (regions, n) says of its region; a table of one row is left as it is."""
     return table if owner is None or len(table) == 1 else np.take(table, owner, axis=0)
+
+
+def scattered(rows: Array, places: Elements | None, size: int) -> Array:
+    """Rows (m, k) as (m, size): their columns at `places` (None: they are all there), zeros elsewhere."""
+    if places is None:
+        return rows
+    found = np.zeros((len(rows), size))
+    found[:, places] = rows
+    return found
 
 
 class FloatStep(Protocol):
@@ -112,6 +126,11 @@ class FloatStep(Protocol):
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
         """(source, rows) pairs and the rounded constant; the losses are those of `price` and the floor of underflow."""
         ...
+
+
+def _grid(places: Elements, size: int) -> Elements | None:
+    """Places on a grid of so many, None when they are all of it in order."""
+    return None if np.array_equal(places, np.arange(size)) else places
 
 
 class FloatLinear:
@@ -158,6 +177,7 @@ class FloatDense(FloatLinear):
         self.source, self.inner, self.outer, self.repeat = step.source, step.inner, step.outer, step.rows
         self.weights = np.frombuffer(step.weights, dtype=np.float64).reshape(step.outer, step.inner)
         self.sizes = np.abs(self.weights)
+        self.grid: Elements | None = None
 
     def apply(self, x: Array, absolute: bool) -> Array:
         """X of shape (..., repeat * inner)."""
@@ -165,9 +185,19 @@ class FloatDense(FloatLinear):
         return found.reshape(*x.shape[:-1], self.repeat * self.outer)
 
     def transposed(self, rows: Array) -> Array:
-        """Rows of shape (m, repeat * outer)."""
-        m = rows.shape[0]
-        return np.asarray(rows.reshape(-1, self.outer) @ self.weights).reshape(m, -1)
+        """Rows of shape (m, repeat * outer), or those of a grid of them."""
+        rows = scattered(rows, self.grid, self.repeat * self.weights.shape[0])
+        found = rows.reshape(-1, self.weights.shape[0]) @ self.weights
+        return found.reshape(len(rows), self.repeat * self.inner)
+
+    def cut(self, out: Elements) -> tuple[FloatDense, list[Elements]]:
+        """Make the elements `out` only, from the rows of x that they read."""
+        made = copy(self)
+        rows, at = np.unique(out // self.outer, return_inverse=True)
+        columns, column = np.unique(out % self.outer, return_inverse=True)
+        made.repeat, made.weights = rows.size, self.weights[columns]
+        made.grid = _grid(at * columns.size + column, rows.size * columns.size)
+        return made, [(rows[:, None] * self.inner + np.arange(self.inner)).ravel()]
 
 
 class FloatConv(FloatLinear):
@@ -181,14 +211,40 @@ class FloatConv(FloatLinear):
         weights = np.frombuffer(step.weights, dtype=np.float64)
         self.weights = weights.reshape(step.groups, step.channels_out // step.groups, self.inner)
         self.sizes = np.abs(self.weights)
+        self.step, self.grid = step, cast("Elements | None", None)
 
     def apply(self, x: Array, absolute: bool) -> Array:
         """X of shape (..., channels_in * space)."""
         return self.patches.correlate(x, self.sizes if absolute else self.weights)
 
     def transposed(self, rows: Array) -> Array:
-        """Rows of shape (m, channels_out * out)."""
+        """Rows of shape (m, channels_out * out), or those of a grid of them."""
+        rows = scattered(rows, self.grid, self.step.channels_out * prod(self.patches.out))
         return self.patches.spread(rows, self.weights)
+
+    def cut(self, out: Elements) -> tuple[FloatConv, list[Elements]]:
+        """Make the elements `out` only, from the window of the image around those that they read."""
+        made, step = copy(self), self.step
+        channel, at = np.divmod(out, prod(step.space_out))
+        spots = np.unravel_index(at, step.space_out)
+        axes = range(len(spots))
+        first, last = [int(s.min()) for s in spots], [int(s.max()) for s in spots]
+        start = [first[i] * step.strides[i] - step.pads[i] for i in axes]
+        stop = [last[i] * step.strides[i] - step.pads[i] + (step.kernel[i] - 1) * step.dilations[i] + 1 for i in axes]
+        low = [min(max(start[i], 0), step.space_in[i]) for i in axes]
+        high = [max(min(stop[i], step.space_in[i]), low[i]) for i in axes]
+        space_out = tuple(last[i] - first[i] + 1 for i in axes)
+        made.step = replace(
+            step,
+            space_in=tuple(high[i] - low[i] for i in axes),
+            space_out=space_out,
+            pads=tuple(low[i] - start[i] for i in axes),
+        )
+        made.patches = Patches.of(made.step)
+        window = np.ravel_multi_index(tuple(s - f for s, f in zip(spots, first, strict=True)), space_out)
+        made.grid = _grid(channel * prod(space_out) + window, step.channels_out * prod(space_out))
+        image = np.arange(prod(step.space_in)).reshape(step.space_in)[tuple(map(slice, low, high))].ravel()
+        return made, [(np.arange(step.channels_in)[:, None] * prod(step.space_in) + image).ravel()]
 
 
 class FloatScale:
@@ -224,6 +280,12 @@ class FloatScale:
         """Rows * s^ and rows . t^."""
         return [(self.source, rows if self.plain else rows * self.s)], np.asarray(rows @ self.t)
 
+    def cut(self, out: Elements) -> FloatScale:
+        """Make the elements `out` only."""
+        made = copy(self)
+        made.s, made.t = self.s[out], self.t[out]
+        return made
+
 
 def _joined(parts: Sequence[Array], shape: tuple[int, ...]) -> Array:
     """Values end to end, one row or several."""
@@ -242,15 +304,14 @@ class FloatSelect:
         self.sources = step.sources
         self.sizes = [sizes[v] for v in step.sources]
         which = np.asarray(step.which, dtype=np.intp)
+        self.which, self.size = which, which.size
         self.kept = np.flatnonzero(which >= 0)
-        self.places = which[self.kept]
         self.filled = np.flatnonzero(which < 0)
         fill = np.array([(*nearest(f, f),) for f in step.fill], dtype=np.float64).reshape(-1, 2)
         self.fill, self.fill_open = fill[-1 - which[self.filled]].T if fill.size else np.zeros((2, 0))
-        self.which, self.size = which, which.size
-        total = sum(self.sizes)
-        self.times = int(np.bincount(self.places, minlength=max(total, 1)).max()) if self.places.size else 0
-        self.total = total
+        self.places = which[self.kept]
+        self.collect = Collect.of(which, sum(self.sizes))
+        self.times = self.collect.times
 
     def forward(self, boxes: Boxes) -> Box:
         """The intervals at those places."""
@@ -275,23 +336,58 @@ class FloatSelect:
 
     def backward(self, rows: Array, boxes: Boxes) -> tuple[Parts, Array | float]:
         """Every coefficient back to its place."""
-        found = np.zeros((rows.shape[0], self.total))
-        kept = rows[:, self.kept]
-        if self.times <= 1:
-            found[:, self.places] = kept
-        else:
-            collect(found, self.places, kept)
         ends = np.cumsum(self.sizes)[:-1]
-        parts = list(zip(self.sources, np.split(found, ends, axis=1), strict=True))
-        return parts, np.asarray(rows[:, self.filled] @ self.fill) if self.filled.size else 0.0
+        found = np.split(self.collect.sums(rows), ends, axis=1) if ends.size else [self.collect.sums(rows)]
+        constant = rows[:, self.filled] @ self.fill if self.filled.size else 0.0
+        return list(zip(self.sources, found, strict=True)), constant
+
+    def cut(self, out: Elements) -> tuple[FloatSelect, list[Elements]]:
+        """Make the elements `out` only, from those that they read."""
+        made, which = copy(self), self.which[out]
+        read, number = np.unique(which[which >= 0], return_inverse=True)
+        starts = np.cumsum([0, *self.sizes])
+        pieces = [read[(a <= read) & (read < b)] - a for a, b in pairwise(starts.tolist())]
+        place = np.full(out.size, -1)
+        place[which >= 0] = number
+        made.sizes, made.filled = [len(p) for p in pieces], np.flatnonzero(which < 0)
+        made.fill = self.fill[np.searchsorted(self.filled, out[made.filled])]
+        made.collect = Collect.of(place, read.size)
+        return made, pieces
 
 
-def collect(found: Array, places: NDArray[np.intp], rows: Array) -> None:
-    """found[:, places[j]] += rows[:, j] for all j, found zero before."""
-    order = np.argsort(places, kind="stable")
-    targets, starts = np.unique(places[order], return_index=True)
-    if targets.size:
-        found[:, targets] = np.add.reduceat(rows[:, order], starts, axis=1)
+@dataclass(frozen=True)
+class Collect:
+    """Sums of columns: column j of `rows` goes to place which[j] of `size`, or nowhere when that is negative.
+
+    `order` are the columns by their places, None when they are in order already; `targets` the places that get some,
+    None when all do, from `starts` on in that order; `times` is the most that one place gets.
+    """
+
+    size: int
+    times: int
+    order: Elements | None
+    targets: Elements | None
+    starts: Elements
+
+    @classmethod
+    def of(cls, which: Elements, size: int) -> Collect:
+        """Work out the order."""
+        kept = np.flatnonzero(which >= 0)
+        order = kept[np.argsort(which[kept], kind="stable")]
+        targets, starts, counts = np.unique(which[order], return_index=True, return_counts=True)
+        straight = np.array_equal(order, np.arange(which.size))
+        all_ = targets.size == size
+        return cls(size, int(counts.max(initial=0)), None if straight else order, None if all_ else targets, starts)
+
+    def sums(self, rows: Array) -> Array:
+        """Of shape (m, size)."""
+        found = rows if self.order is None else np.take(rows, self.order, axis=1)
+        if self.times > 1 and self.times * self.starts.size == found.shape[1]:
+            # as many everywhere: one product with ones
+            found = (found.reshape(-1, self.times) @ np.ones(self.times)).reshape(len(rows), -1)
+        elif self.times > 1:
+            found = np.add.reduceat(found, self.starts, axis=1)
+        return scattered(found, self.targets, self.size)
 
 
 class FloatSum:
@@ -365,6 +461,12 @@ class Bends:
         default = (high >= -low).astype(np.float64)
         below = np.where(unstable, default if slopes is None else slopes, alive.astype(np.float64))
         return cls(below, above, np.where(unstable, -low, 0.0))
+
+    def at(self, places: Elements | None) -> Bends:
+        """Those of some elements (None: of all)."""
+        if places is None:
+            return self
+        return Bends(self.below[:, places], self.above[:, places], self.drop[:, places])
 
     def take(self, owner: Owner) -> Bends:
         """Those of the regions that rows are about."""

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct, Planes
+from unmoved_check.floating_cone import WHOLE, AnyStep, Cone
 from unmoved_check.floating_deployed import FloatRounded
 from unmoved_check.floating_rounding import TINY, Array, U, dots, down, float_up, gamma, up, weighed
 from unmoved_check.floating_steps import (
@@ -23,10 +24,13 @@ from unmoved_check.floating_steps import (
     Boxes,
     FloatMaximum,
     FloatRelu,
+    FloatSelect,
     FloatStep,
+    FloatSum,
     Owner,
     Parts,
     prepared,
+    scattered,
     taken,
 )
 from unmoved_check.leaf import Given
@@ -34,7 +38,6 @@ from unmoved_check.model.steps import Elementwise, Product, Rounded, Step
 from unmoved_check.region import Ball, Region
 
 Overrides = Mapping[int, tuple[Array, Array]]
-AnyStep = FloatStep | FloatElementwise | FloatProduct
 T = TypeVar("T")
 
 
@@ -59,13 +62,15 @@ class Shared:
 class Walk:
     """One batch of rows on its way back: coefs[v] of shape (m, n_v), constant (m,), and whose they are.
 
-    `slopes`, `cuts` and `given` are choices and bounds of the rows' own, (m, n_v) each.
+    n_v are the places of the rows' cone. `slopes`, `cuts` and `given` are choices and bounds of the rows' own, (m, n)
+    each, for rows whose cone is whole.
     """
 
     coefs: dict[int, Array]
     constant: Array
     shared: Shared
     owner: Owner = None
+    cone: Cone = WHOLE
     slopes: Mapping[int, Array] = field(default_factory=dict)
     cuts: Overrides = field(default_factory=dict)
     given: Mapping[int, Array] = field(default_factory=dict)
@@ -82,11 +87,16 @@ class Walk:
         total = self.coefs[value] + rows
         self.coefs[value] = total
         box = self.shared.boxes[value]
-        self.pay(0.0, weighed(total, 1.05 * U * box.most + TINY) + box.floor)
+        self.pay(0.0, weighed(total, 1.05 * U * self.cone.at(value, box.most) + TINY) + box.floor)
 
     def back(self, steps: Sequence[AnyStep], i: int) -> None:
         """The rows on value i + 1 become rows on the sources of steps[i]."""
-        rows, step, boxes = self.coefs.pop(i + 1), steps[i], self.shared.boxes
+        rows, whole, boxes = self.coefs.pop(i + 1), steps[i], self.shared.boxes
+        link, here = self.cone.links.get(i), self.cone.places.get(i + 1)
+        step = whole
+        if link is not None:
+            rows, step = link.laid_out(rows), link.step
+            here = here if link.outer is None else None
         constant: Array | float
         loss: Array | float = 0.0
         if isinstance(step, FloatRelu):
@@ -100,11 +110,12 @@ class Walk:
             parts, constant = step.pull(rows, won.take(self.owner))
             loss = weighed(rows, step.price(boxes))
         else:
-            paid = step.price(boxes)
+            assert not isinstance(whole, FloatElementwise | FloatProduct)
+            paid = self.shared.kept(i, read(whole), lambda: whole.price(boxes))
             parts, constant = step.backward(rows, boxes)
-            loss = 0.0 if paid is None else weighed(rows, paid)
+            loss = 0.0 if paid is None else weighed(rows, paid if here is None else paid[here])
         self.pay(constant, loss + sum(boxes[source].floor for source, _ in parts))
-        for source, found in parts:
+        for source, found in parts if link is None else link.joined(parts):
             self.add(source, found)
 
     def _bends(self, i: int, step: FloatRelu) -> Bends:
@@ -113,7 +124,8 @@ class Walk:
         if value in self.cuts or value in self.slopes:
             return Bends.of(*self.ends(value), self.slopes.get(value))
         box = self.shared.boxes[value]
-        return self.shared.kept(i, (value,), lambda: Bends.of(*regions(box), None)).take(self.owner)
+        bends = self.shared.kept(i, (value,), lambda: Bends.of(*regions(box), None))
+        return bends.at(self.cone.places.get(i + 1)).take(self.owner)
 
     def _planes(self, i: int, step: FloatElementwise | FloatProduct) -> tuple[Planes, Array]:
         """Planes and their price likewise."""
@@ -126,7 +138,7 @@ class Walk:
                 return found, found.price
 
             planes, price = shared.kept(i, step.sources, made)
-            return planes.take(self.owner), price
+            return planes.at(self.cone.places.get(i + 1)).take(self.owner), self.cone.at(i + 1, price)
         planes = step.planes([self.ends(v) for v in step.sources], common if own is None else own, shared.boxes)
         return planes, planes.price
 
@@ -144,9 +156,10 @@ class Walk:
                 self.back(steps, i)
         if 0 in self.coefs:
             rows = self.coefs[0]
-            best = least_on(rows, self.shared.boxes[0], self.owner)
+            box, here = self.shared.boxes[0], self.cone.places.get(0)
+            best = least_on(rows, box if here is None else Box(box.low[..., here], box.high[..., here]), self.owner)
             if region.ball is not None and region.curved:
-                best = np.maximum(best, least_on_ball(rows, region.ball))
+                best = np.maximum(best, least_on_ball(scattered(rows, here, box.low.shape[-1]), region.ball))
             self.pay(best, 0.0)
         return sure(self.constant)
 
@@ -160,6 +173,15 @@ def made(step: Step, sizes: tuple[int, ...]) -> AnyStep:
     if isinstance(step, Product):
         return FloatProduct(step)
     return prepared(step, sizes)
+
+
+def read(step: FloatStep) -> tuple[int, ...]:
+    """The values whose boxes a price depends on."""
+    if isinstance(step, FloatRounded):
+        return step.step.starts
+    if isinstance(step, FloatSelect):
+        return step.sources
+    return (step.left, step.right) if isinstance(step, FloatSum) else (step.source,)  # type: ignore[attr-defined]
 
 
 def regions(box: Box) -> tuple[Array, Array]:

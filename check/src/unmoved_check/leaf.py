@@ -151,7 +151,8 @@ def _origin(graph: Graph, value: int) -> Origin | None:
     while value:
         step = graph.steps[value - 1]
         if isinstance(step, Select) and len(step.sources) == 1:
-            which = [max(step.which[w], -1) if w >= 0 else -1 for w in which]
+            reads = [*(max(w, -1) for w in step.which), -1]
+            which = [reads[w] for w in which]
         elif not isinstance(step, Scale):
             useless = isinstance(step, Relu | Maximum | Elementwise)
             return None if useless else Origin(value, which, tuple(path[::-1]), tuple(between[:-1]))
@@ -164,7 +165,7 @@ def _origin(graph: Graph, value: int) -> Origin | None:
 def passed_on(graph: Graph, rows: Mapping[int, bytes]) -> dict[int, bytes]:
     """What `rows` say of values between a tensor and the step that reads it, said of the step's input too."""
     found = dict(rows)
-    for value, start in origins(graph).items():
+    for value, start in origins(graph).items() if rows else ():
         for stage, which in start.between:
             given = rows.get(stage)
             if given is None:
