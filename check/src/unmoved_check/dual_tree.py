@@ -14,7 +14,7 @@ from math import inf, isfinite
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
-from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Split, passed_on
+from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Origin, Split, passed_on
 from unmoved_check.model.steps import Graph, Product
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Cut, Part, Region
@@ -172,7 +172,7 @@ class Forest:
         return found
 
 
-def choices_of(forest: Forest) -> tuple[Choices, dict[int, Given]]:
+def choices_of(forest: Forest, origins: Mapping[int, Origin]) -> tuple[Choices, dict[int, Given]]:
     """What the payload chooses for all leaves, and, by leaf number, for each: lines and planes by their names."""
     shared: dict[int, Sequence[float]] = {}
     own: dict[int, dict[int, Sequence[float]]] = {}
@@ -208,7 +208,7 @@ def choices_of(forest: Forest) -> tuple[Choices, dict[int, Given]]:
             raise Rejection(f"payload: {name} holds NaN or infinity")
         table[value] = tensor.numbers
         forest.used.add(name)
-    return Choices(forest.hidden(), shared, passed_on(graph, rows)), dict(own)
+    return Choices(forest.hidden(), shared, passed_on(graph, origins, rows)), dict(own)
 
 
 def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
@@ -224,7 +224,7 @@ def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
     forest = Forest(graph, tensors)
     for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
         forest.grow(tree, Aim(d, conjuncts), None, ())
-    slopes, (choices, given) = forest.slopes(), choices_of(forest)
+    slopes, (choices, given) = forest.slopes(), choices_of(forest, engine.origins)
     strange = set(tensors) - claim.names - forest.used
     if strange:
         raise Rejection(f"payload: {sorted(strange)[0]} is not used")

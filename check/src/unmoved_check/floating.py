@@ -6,7 +6,9 @@ the region share its bounds (floating_bounds), and all parts, and all leaves, tr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, nextafter
 
@@ -39,7 +41,21 @@ __all__ = ["FloatEngine", "Shared", "Walk", "checked", "input_hull", "least_on",
 NUMBERS = 1 << 22
 """Regions are bounded in batches whose bounds are about this many numbers (some 100 MiB with what belongs to them)."""
 
+TOGETHER = 8
+"""Parts that share the bounds of a wider one around them, at most; and at least, on average, LEAST."""
+LEAST = 4
+
 Margins = list[Fraction | float | None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all leaves have in common: the region, a box around it, and how values before the output are bounded."""
+
+    region: Region
+    hull: Box
+    intermediate: str
+    choices: Choices
 
 
 class FloatEngine:
@@ -49,7 +65,8 @@ class FloatEngine:
         self.graph = graph
         self.steps = [made(step, graph.sizes) for step in graph.steps]
         self.chunk = max(16, CELLS // max(graph.sizes))
-        self.facts = Facts(graph, self.steps, tight(graph), live(graph), origins(graph), self.chunk)
+        self.origins = origins(graph)
+        self.facts = Facts(graph, self.steps, tight(graph), live(graph), self.origins, self.chunk)
         self.leading = leading(graph)
         self.elementwise = [elementwise(graph, i) for i in range(len(graph.steps))]
 
@@ -65,29 +82,51 @@ class FloatEngine:
         As in `exact.ExactEngine.margins`: `linear` takes the part's bounds of ReLU inputs, cut by the leaf's splits;
         `interval` propagates anew under the splits. Rejection when a number is not finite or too large.
         """
-        found: Margins = [None] * len(leaves)
         with np.errstate(all="ignore"):
             require_ieee()
             hull = input_hull(region)
             if hull is None:
-                return found
-            groups = list(places(leaves).items())
-            many = max(1, NUMBERS // sum(self.graph.sizes))
-            for at in range(0, len(groups), many):
-                group = groups[at : at + many]
-                boxes, empty = part_hulls(hull, [part for part, _ in group])
-                order, owner = _members([members for _, members in group], empty)
-                asked = [leaves[k] for k in order]
-                if not asked:
-                    continue
-                if intermediate == "interval":
-                    margins = self._interval_leaves(boxes, asked, owner)
-                else:
-                    shared = Refinement.of(self.facts, boxes, region, choices)
-                    margins = self._linear_leaves(shared, region, asked, owner)
-                for k, margin in zip(order, margins, strict=True):
-                    found[k] = margin
+                return [None] * len(leaves)
+            asked = Asked(region, hull, intermediate, choices)
+            found = self._bounded(asked, leaves, TOGETHER)
+            # what parts share is looser than what each has of its own: once more for those that need it
+            open_ = [k for k, m in enumerate(found) if m is not None and not m > 0 and leaves[k].part is not None]
+            if open_ and intermediate == "linear":
+                for k, margin in zip(open_, self._bounded(asked, [leaves[k] for k in open_], 1), strict=True):
+                    found[k] = max(m for m in (found[k], margin) if m is not None)
         return found
+
+    def _bounded(self, asked: Asked, leaves: Sequence[Leaf], together: int) -> Margins:
+        """The margins, in batches of parts; at most `together` parts share bounds of a wider one."""
+        found: Margins = [None] * len(leaves)
+        groups = list(places(leaves).items())
+        many = max(1, NUMBERS // sum(self.graph.sizes))
+        for at in range(0, len(groups), many):
+            group = groups[at : at + many]
+            boxes, empty = part_hulls(asked.hull, [part for part, _ in group])
+            order, owner = _members([members for _, members in group], empty)
+            chosen = [leaves[k] for k in order]
+            if not chosen:
+                continue
+            if asked.intermediate == "interval":
+                margins = self._interval_leaves(boxes, chosen, owner)
+            else:
+                shared = self._shared(asked, [part for part, _ in group], boxes, together)
+                margins = self._linear_leaves(shared, asked.region, chosen, owner)
+            for k, margin in zip(order, margins, strict=True):
+                found[k] = margin
+        return found
+
+    def _shared(self, asked: Asked, parts: Sequence[Part | None], boxes: Box, together: int) -> Shared:
+        """Bounds over parts, from those over wider parts around several of them, which hold in each."""
+        outer = wider(parts, together)
+        if len(set(outer)) * LEAST > len(parts):
+            return Refinement.of(self.facts, boxes, asked.region, asked.choices)
+        around = list(dict.fromkeys(outer))
+        number = {part: r for r, part in enumerate(around)}
+        known = self._shared(asked, around, part_hulls(asked.hull, around)[0], together)
+        index = np.array([number[part] for part in outer], dtype=np.intp)
+        return Refinement.of(self.facts, boxes, asked.region, asked.choices, (known.boxes, index))
 
     def _interval_leaves(self, hull: Box, leaves: Sequence[Leaf], owner: NDArray[np.intp]) -> Margins:
         """Leaves under the same splits of the same part share one propagation."""
@@ -309,6 +348,23 @@ def part_hulls(hull: Box, parts: Sequence[Part | None]) -> tuple[Box, NDArray[np
     empty = np.asarray((low > high).any(axis=1))
     low[empty], high[empty] = hull.low, hull.high
     return Box(low, high), empty
+
+
+def wider(parts: Sequence[Part | None], most: int) -> list[Part | None]:
+    """For every part the widest around it that holds at most `most` of the parts, or itself."""
+    chains, inside = [], Counter[Part]()
+    for part in parts:
+        chain: list[Part] = []
+        while part is not None:
+            chain.append(part)
+            part = part.outer
+        chains.append(chain)
+        inside.update(chain)
+    found: list[Part | None] = []
+    for chain in chains:
+        around = [part for part in chain if inside[part] <= most]
+        found.append(around[-1] if around else chain[0] if chain else None)
+    return found
 
 
 def _limited(low: Array, high: Array, limit: Cut) -> None:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct
 from unmoved_check.floating_cone import AnyStep, Cone, bunches, cone
 from unmoved_check.floating_rounding import LARGEST, Array
-from unmoved_check.floating_steps import Box, Elements, FloatMaximum, FloatRelu
+from unmoved_check.floating_steps import Box, Boxes, Elements, FloatMaximum, FloatRelu
 from unmoved_check.floating_walk import Shared, Walk, regions
 from unmoved_check.leaf import BENT, Choices, Origin
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Region
 
-CELLS = 1 << 18
-"""Rows are walked in chunks whose largest matrix has about this many numbers (2 MiB): larger ones leave the cache."""
+CELLS = 1 << 17
+"""Rows are walked in chunks whose largest matrix has about this many numbers (1 MiB): larger ones leave the cache."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,13 @@ class Refinement:
     done: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, facts: Facts, hull: Box, region: Region, choices: Choices) -> Shared:
-        """The bounds over every row of `hull`, which are regions that differ in their cuts only."""
+    def of(
+        cls, facts: Facts, hull: Box, region: Region, choices: Choices, around: tuple[Boxes, Elements] | None = None
+    ) -> Shared:
+        """The bounds over every row of `hull`, which are regions that differ in their cuts only.
+
+        `around`, if given: bounds over wider regions, and the number of that around each, in which it lies.
+        """
         made = cls(facts, region, choices, Shared([checked(hull)], choices.given))
         for i, step in enumerate(facts.steps):
             if not facts.live[i]:
@@ -67,7 +72,11 @@ class Refinement:
                 made.tighten(step)
             elif isinstance(step, FloatElementwise | FloatProduct):
                 made.tighten_bent(step)
-            made.shared.boxes.append(checked(step.forward(made.shared.boxes)))
+            box = checked(step.forward(made.shared.boxes))
+            if around is not None:
+                outer, number = around[0][i + 1], around[1]
+                box = Box(np.maximum(box.low, outer.low[number]), np.minimum(box.high, outer.high[number]))
+            made.shared.boxes.append(box)
         return made.shared
 
     def useful(self, value: int) -> bool:

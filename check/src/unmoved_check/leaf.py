@@ -75,6 +75,7 @@ class Engine(Protocol):
     """One arithmetic: lower bounds that hold in exact real numbers."""
 
     graph: Graph
+    origins: dict[int, Origin]
 
     def margins(
         self, region: Region, leaves: Sequence[Leaf], intermediate: str, choices: Choices = ...
@@ -162,10 +163,10 @@ def _origin(graph: Graph, value: int) -> Origin | None:
     return None
 
 
-def passed_on(graph: Graph, rows: Mapping[int, bytes]) -> dict[int, bytes]:
+def passed_on(graph: Graph, origins: Mapping[int, Origin], rows: Mapping[int, bytes]) -> dict[int, bytes]:
     """What `rows` say of values between a tensor and the step that reads it, said of the step's input too."""
     found = dict(rows)
-    for value, start in origins(graph).items() if rows else ():
+    for value, start in origins.items():
         for stage, which in start.between:
             given = rows.get(stage)
             if given is None:
