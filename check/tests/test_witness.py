@@ -68,6 +68,23 @@ def test_membership_is_exact_for_every_norm():
             assert found.accepted == inside, str(found)
 
 
+def test_few_elements_to_any_value_of_the_range():
+    def told(point, size=1, clip=("0", "1"), **claim):
+        threat = {"kind": "l0", "size": size} | ({} if clip is None else {"clip": clip and list(clip)})
+        bundle = bundle_for(point, threat=threat)
+        bundle.manifest["claim"].update(claim)
+        return result(bundle)
+
+    assert told([0.5, 1.0]).accepted and told([0.0, 1.0], size=2).accepted and told([0.5, 9.0], clip=None).accepted
+    assert "threat's set" in told([0.0, 1.0]).reason
+    assert "threat's set" in told([0.5, np.nextafter(np.float32(1), np.float32(2))]).reason
+    assert "safe" in told([0.5, 0.25], size=0).reason
+    assert "centre is not within" in told([0.5, 1.0], clip=("1/3", "1")).reason
+    assert not told([0.5, 1.0], clip=("1", "0")).accepted and not told([0.5, 1.0], size=-1).accepted
+    assert not told([0.5, 1.0], verdict="CERTIFIED", semantics="real", radius="1").accepted
+    assert not told([0.5, 1.0], function="g").accepted
+
+
 def test_spoiled():
     def spoiled(change):
         bundle = bundle_for([0.375, 0.375])

@@ -7,6 +7,8 @@ UNKNOWN, with its reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -72,15 +74,46 @@ def certify_all(
     return [examine(problem, found, unchecked=unchecked) for problem, found in zip(problems, findings, strict=True)]
 
 
+@dataclass(frozen=True)
+class Bracket:
+    """Between what the largest radius lies: a proof of one size, and a witness of a larger one, both checked.
+
+    `certificate` is CERTIFIED for the problem of the largest size that was proved; where none was, FALSIFIED with the
+    witness, or UNKNOWN. `broken` is the least size that contains the witness, None where none was accepted.
+    """
+
+    certificate: Certificate
+    broken: Fraction | None
+    witness: Certificate | None
+
+
+def bracket(
+    problem: Problem,
+    method: Method,
+    budget: Budget | None = None,
+    *,
+    seed: int = 0,
+    steps: int = 10,
+    attack: Method | None = None,
+    unchecked: bool = False,
+) -> Bracket:
+    """Return the largest size, up to the problem's own, that the method proves, and the least that is broken.
+
+    Both are multiples of eps / 2^steps. See `unmoved.refine.radius.largest`.
+    """
+    found = largest(problem, method, budget, seed=seed, steps=steps, attack=attack)
+    witness = None if found.breaking is None else examine(*found.breaking, unchecked=unchecked)
+    if witness is None or witness.verdict is not Verdict.FALSIFIED:
+        return Bracket(examine(found.problem, found.finding, unchecked=unchecked), None, None)
+    mine = examine(found.problem, found.finding, unchecked=unchecked) if found.proved else witness
+    return Bracket(mine, found.broken, witness)
+
+
 def certify_radius(
     problem: Problem, method: Method, budget: Budget | None = None, *, seed: int = 0, steps: int = 10
 ) -> Certificate:
-    """Return the certificate of the largest size, up to the problem's own, that the method proves.
-
-    Its problem is the asked one with that size: a multiple of eps / 2^steps. See `unmoved.refine.radius.largest`.
-    """
-    found = largest(problem, method, budget, seed=seed, steps=steps)
-    return examine(found.problem, found.finding)
+    """Return the certificate of the largest size, up to the problem's own, that the method proves (see `bracket`)."""
+    return bracket(problem, method, budget, seed=seed, steps=steps).certificate
 
 
 def examine(problem: Problem, finding: Finding, *, unchecked: bool = False) -> Certificate:

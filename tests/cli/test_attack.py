@@ -1,5 +1,10 @@
 """`unmoved attack`: what it breaks, it breaks where the distance says so, and nowhere inside a certificate."""
 
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+
 
 def test_a_linear_model_is_broken_where_its_distance_ends(unmoved, bench, ledger, tmp_path):
     far = bench.margins("inf")
@@ -10,6 +15,31 @@ def test_a_linear_model_is_broken_where_its_distance_ends(unmoved, bench, ledger
     assert [row["verdict"] == "FALSIFIED" for row in ledger(tmp_path / "a")] == list(far < size)
     assert done.data["questions"][0]["attacked"]["count"] == (far > size).sum()
     assert done.data["checks"]["accepted"] == done.data["checks"]["total"] == (far < size).sum()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_few_elements_break_what_exhaustive_search_breaks(unmoved, bench, ledger, tmp_path, number):
+    """Of a linear model the worst values are ends of the range: all sets of elements, all their ends."""
+    broken = []
+    for point, label in zip(bench.x.reshape(bench.inputs, 16).astype(np.float64), bench.y, strict=True):
+        worst = np.inf
+        for chosen in combinations(range(16), number):
+            for ends in product((0.0, 1.0), repeat=number):
+                moved = point.copy()
+                moved[list(chosen)] = ends
+                scores = moved @ bench.weights + bench.bias
+                worst = min(worst, scores[label] - np.delete(scores, label).max())
+        assert abs(worst) > 1e-4, "the question is open in float32"
+        broken.append(worst < 0)
+    asked = (bench.path("line.onnx"), "--data", bench.path("test.npz"), "--threat", f"l0:{number}")
+    done = unmoved("attack", *asked, "--clip", "0,1", "--json", "--out", tmp_path / "a")
+    assert done.code == 0 and any(broken) and not all(broken)
+    assert [row["verdict"] == "FALSIFIED" for row in ledger(tmp_path / "a")] == broken
+    assert done.data["checks"]["accepted"] == done.data["checks"]["total"] == sum(broken)
+    assert unmoved("check", tmp_path / "a").code == 0
+    refused = unmoved("attack", *asked, "--out", tmp_path / "b")
+    assert refused.code == 2 and "--clip: got nothing, expected a range with l0" in refused.err
+    assert unmoved("attack", *asked[:-1], "patch:2", "--clip", "0,1", "--out", tmp_path / "b").code == 2
 
 
 def test_beside_certificates_it_says_that_they_held(unmoved, bench, tmp_path):

@@ -88,10 +88,20 @@ class Property:
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """All x that differ from the centre in at most `size` elements, with low <= x_i <= high of `clip` (if any)."""
+
+    center: tuple[float, ...]
+    size: int
+    clip: tuple[Fraction, Fraction] | None
+
+
+@dataclass(frozen=True)
 class Claim:
     """The whole manifest but the evidence's own fields; `region` is Region(), without bounds, for l0 and patch threats.
 
-    Against these only g can be certified, and what evidence about g says of a threat it reads itself.
+    Against these only g can be certified, and what evidence about g says of a threat it reads itself. `sparse` is an l0
+    threat's set: of f a witness can lie in it, and no proof speaks of it.
     """
 
     model: ModelClaim
@@ -105,6 +115,7 @@ class Claim:
     guarantee: str
     evidence: dict[str, Json]
     names: frozenset[str]
+    sparse: Sparse | None = None
 
 
 def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
@@ -117,7 +128,7 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
         raise Rejection("manifest: provenance is no object")
     model = _model(top["model"])
     used: set[str] = set()
-    region, eps = _region(top, tensors, model.input_shape, used)
+    region, eps, sparse = _region(top, tensors, model.input_shape, used)
     evidence = top["evidence"]
     if not isinstance(evidence, dict):
         raise Rejection("manifest: evidence is no object")
@@ -125,8 +136,11 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
     verdict = one_of(head["verdict"], "claim.verdict", "CERTIFIED FALSIFIED")
     function = one_of(head["function"], "claim.function", "f g")
     _check_radius(head["radius"], verdict, function, eps)
-    if region is None and function != "g":
+    shown = verdict == "FALSIFIED" and function == "f" and evidence.get("kind") == "witness" and sparse is not None
+    if region is None and function != "g" and not shown:
         raise Rejection("manifest: only a smoothed model can be certified against this kind of threat")
+    if sparse is not None and sparse.clip is not None and not shown:
+        raise Rejection("manifest: an l0 threat has a clip range only where a witness of f lies in it")
     return Claim(
         model,
         _digest(fields(top["payload"], "payload", "sha256")["sha256"], "payload.sha256"),
@@ -139,6 +153,7 @@ def parse_claim(manifest: dict[str, Json], tensors: Tensors) -> Claim:
         _guarantee(head["guarantee"]),
         evidence,
         frozenset(used),
+        sparse,
     )
 
 
@@ -189,8 +204,8 @@ def _shaped(tensors: Tensors, name: Json, where: str, types: str, shape: tuple[i
 
 def _region(
     top: Mapping[str, Json], tensors: Tensors, shape: tuple[int, ...], used: set[str]
-) -> tuple[Region | None, Fraction | None]:
-    """The threat's set (None: not one that rows can be bounded over) and its eps (None for a box)."""
+) -> tuple[Region | None, Fraction | None, Sparse | None]:
+    """The threat's set (None: not one that rows can be bounded over), its eps (None for a box), and an l0 threat's."""
     threat = top["threat"]
     kind = threat.get("kind") if isinstance(threat, dict) else None
     center: tuple[float, ...] | None = None
@@ -204,10 +219,8 @@ def _region(
         eps = rational(entry["eps"], "threat.eps")
         if eps < 0 or center is None:
             raise Rejection("manifest: an lp threat needs eps >= 0 and a centre")
-        clip = _clip(entry["clip"])
-        if clip is not None and any(not clip[0] <= Fraction(v) <= clip[1] for v in {min(center), max(center)}):
-            raise Rejection("manifest: the centre is not within the clip range")
-        return Region(ball=Ball(center, norm, eps), clip=clip), eps
+        clip = _clip(entry["clip"], center)
+        return Region(ball=Ball(center, norm, eps), clip=clip), eps, None
     if kind == "box":
         entry = fields(threat, "threat", "kind low high")
         low = _shaped(tensors, entry["low"], "threat.low", "F64", shape)
@@ -215,17 +228,20 @@ def _region(
         used.update((text(entry["low"], "threat.low"), text(entry["high"], "threat.high")))
         if any(a > b for a, b in zip(low, high, strict=True)):
             raise Rejection("payload: the box is empty")
-        return Region(box=(low, high)), None
+        return Region(box=(low, high)), None, None
     if kind in ("l0", "patch"):
         name = "size" if kind == "l0" else "side"
-        size = integer(fields(threat, "threat", f"kind {name}")[name], f"threat.{name}")
+        clipped = kind == "l0" and isinstance(threat, dict) and "clip" in threat
+        entry = fields(threat, "threat", f"kind {name} clip" if clipped else f"kind {name}")
+        size = integer(entry[name], f"threat.{name}")
         if size < 0 or center is None:
             raise Rejection(f"manifest: a threat of kind {kind} needs a {name} >= 0 and a centre")
-        return None, Fraction(size)
+        clip = _clip(entry["clip"], center) if clipped else None
+        return None, Fraction(size), Sparse(center, size, clip) if kind == "l0" else None
     raise Rejection("manifest: unknown kind of threat")
 
 
-def _clip(value: Json) -> tuple[Fraction, Fraction] | None:
+def _clip(value: Json, center: tuple[float, ...]) -> tuple[Fraction, Fraction] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
@@ -233,6 +249,8 @@ def _clip(value: Json) -> tuple[Fraction, Fraction] | None:
     low, high = rational(value[0], "threat.clip"), rational(value[1], "threat.clip")
     if low > high:
         raise Rejection("manifest: threat.clip is empty")
+    if any(not low <= Fraction(v) <= high for v in {min(center), max(center)}):
+        raise Rejection("manifest: the centre is not within the clip range")
     return low, high
 
 

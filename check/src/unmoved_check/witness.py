@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from unmoved_check.claim import Claim, Property, fields, one_of, tensor, text
+from unmoved_check.claim import Claim, Property, Sparse, fields, one_of, tensor, text
 from unmoved_check.exact import ExactEngine
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
@@ -31,7 +31,8 @@ def check_witness(claim: Claim, tensors: Mapping[str, Tensor], engine: ExactEngi
     if claim.property.outputs != engine.graph.outputs or output.size != engine.graph.outputs:
         raise Rejection("the property, the recorded output and the model's output differ in size")
     numbers = point.fractions()
-    if not contains(claim.region, numbers):
+    inside = contains(claim.region, numbers) if claim.sparse is None else differs(claim.sparse, numbers)
+    if not inside:
         raise Rejection("the witness is not in the threat's set")
     slack = exact_slack(claim.property, engine, tuple(float(v) for v in point.numbers))
     recorded = recorded_slack(claim.property, output.fractions())
@@ -41,6 +42,13 @@ def check_witness(claim: Claim, tensors: Mapping[str, Tensor], engine: ExactEngi
     if recorded < 0:
         raise Rejection(f"the runtime's output at the witness is safe: {REAL_ONLY}")
     return f"unsafe by {float(slack):.6g}"
+
+
+def differs(sparse: Sparse, point: list[Fraction]) -> bool:
+    """Whether the point is in an l0 threat's set: exactly."""
+    low, high = sparse.clip or (min(point), max(point))
+    moved = sum(v != Fraction(c) for v, c in zip(point, sparse.center, strict=True))
+    return moved <= sparse.size and all(low <= v <= high for v in point)
 
 
 def contains(region: Region, point: list[Fraction]) -> bool:

@@ -142,6 +142,68 @@ def certify(
 
 
 @app.command(cls=Command)
+def radius(
+    model: ModelArg,
+    data: DataOpt,
+    threat: Annotated[
+        str,
+        typer.Option(help="The largest size to look at: linf:EPS, l2:EPS or l1:EPS, in the units of x."),
+    ] = "linf:0.1",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto | interval | zonotope | linear | optimised | branch | lipschitz | milp | smt | sdp: what has to "
+            "prove a size. auto: interval, optimised; with --seconds also branch and bound."
+        ),
+    ] = "auto",
+    clip: Clip = None,
+    steps: Annotated[int, typer.Option(help="The answer is a multiple of the threat's size / 2^K.", metavar="K")] = 10,
+    semantics: SemanticsOpt = None,
+    limit: Limit = None,
+    weights: Weights = None,
+    x_name: XName = "x",
+    y_name: YName = "y",
+    seed: Seed = 0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Wall time for each input: the largest size proved until then counts.")
+    ] = None,
+    store: StoreOpt = None,
+    out: Out = Path("unmoved-out"),
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Let claims through that the checker cannot check yet, marked so.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the largest size that is proved for each input, and the least that an attack breaks: what lies between.
+
+    Each proof and each witness is re-checked. Run it again after an interruption: it resumes where it stopped.
+    """
+    from unmoved.cli.radius import radius_command
+    from unmoved.cli.work import Request
+
+    request = Request(
+        model,
+        data,
+        threat,
+        clip,
+        None,
+        None,
+        "0.001",
+        255,
+        limit,
+        weights,
+        x_name,
+        y_name,
+        seed,
+        seconds,
+        store,
+        out,
+        semantics=semantics,
+    )
+    raise typer.Exit(radius_command(request, method=method, steps=steps, unchecked=unchecked, as_json=as_json))
+
+
+@app.command(cls=Command)
 def attack(
     model: ModelArg,
     data: DataOpt,

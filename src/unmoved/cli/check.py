@@ -114,8 +114,7 @@ def certificates(store: Store) -> Iterator[tuple[str, str, str]]:
     """Yield the names of model, manifest and payload of every certificate in a store."""
     for run in runs(store):
         for row in rows(store, run):
-            if row.certificate is not None and row.payload is not None:
-                yield run.model, row.certificate, row.payload
+            yield from ((run.model, manifest, payload) for manifest, payload in row.bundles)
 
 
 @lru_cache(maxsize=4)

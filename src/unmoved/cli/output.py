@@ -35,11 +35,10 @@ def _export(store: Store, run: Run, folder: Path) -> None:
     if not model.exists():
         _replace(model, fetch(store, "model", run.model))
     for row in answers:
-        if row.certificate is None or row.payload is None:
-            continue
-        path = bundles / f"{row.index:06d}-{row.certificate[:12]}.zip"
-        if not path.exists():
-            write_bundle(path, fetch(store, "manifest", row.certificate), fetch(store, "payload", row.payload))
+        for manifest, payload in row.bundles:
+            path = bundles / f"{row.index:06d}-{manifest[:12]}.zip"
+            if not path.exists():
+                write_bundle(path, fetch(store, "manifest", manifest), fetch(store, "payload", payload))
 
 
 def _replace(path: Path, data: bytes) -> None:

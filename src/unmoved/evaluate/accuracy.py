@@ -105,15 +105,26 @@ def broken(row: Row) -> bool:
     return row.verdict == Verdict.FALSIFIED or wrong(row) or sampled
 
 
-def attacked(attacks: Sequence[Results], proofs: Sequence[Results] = ()) -> Share | None:
+def broken_at(row: Row, radius: Fraction | None) -> bool:
+    """Say whether the label is known not to hold as far as `radius`; rows of one size are asked about that size."""
+    least = row.broken_from
+    if least is None or radius is None:
+        return broken(row)
+    return wrong(row) or least <= radius
+
+
+def attacked(
+    attacks: Sequence[Results], proofs: Sequence[Results] = (), radius: Fraction | None = None
+) -> Share | None:
     """Return the share of the attacked inputs that stand: an upper bound of what could be proved. None: no attack.
 
-    All runs are of one threat; an input that any of them breaks is broken. `proofs` may add breaks of their own.
+    All runs are of one threat, of size `radius` where it has one; an input that any of them breaks is broken. `proofs`
+    may add breaks of their own.
     """
     tried = {row.index for results in attacks for row in results.rows}
     if not tried:
         return None
-    fallen = {row.index for results in (*attacks, *proofs) for row in results.rows if broken(row)}
+    fallen = {row.index for results in (*attacks, *proofs) for row in results.rows if broken_at(row, radius)}
     return Share(len(tried - fallen), len(tried))
 
 

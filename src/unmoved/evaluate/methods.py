@@ -30,7 +30,7 @@ from unmoved.smooth.engine import Setup
 from unmoved.smooth.holm import HolmMethod
 from unmoved.smooth.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
-from unmoved.threats import L1, L2, Changes, Lp, Patch
+from unmoved.threats import L0, L1, L2, Changes, Lp, Patch
 
 METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
@@ -111,6 +111,16 @@ def _require_bounded(threat: Threat) -> None:
         raise UsageError("threat", threat.name, f"smoothing with it (--noise): nothing else knows {threat.word}")
 
 
+def _attacked(threat: Threat) -> str | None:
+    """Return the norm of the sets that an attack on f would search, as `attack.suite` calls it."""
+    if not isinstance(threat, L0):
+        _require_bounded(threat)
+        return threat.norm if isinstance(threat, Lp) and threat.norm != "inf" else None
+    if threat.clip is None:
+        raise UsageError("clip", None, f"a range with {threat.name}, such as 0,1: no attack can choose from everything")
+    return threat.norm
+
+
 def _smoothing(threat: Threat, sampling: Sampling) -> Method:
     noise = _noise(sampling)
     alpha = _alpha(sampling.alpha)
@@ -160,9 +170,8 @@ def attacking(
     if sampling.sigma is None:
         if sampling.precision is not None:
             raise UsageError("precision", sampling.precision, "nothing without --sigma: only smoothing uses it")
-        _require_bounded(threat)
+        norm = _attacked(threat)
         descent = PgdMethod((FGSM, Pgd(steps=steps, restarts=restarts)))
-        norm = threat.norm if isinstance(threat, Lp) and threat.norm != "inf" else None
         return (descent if plain else suite(effort or "standard", norm)), "f"
     _require_bounded(threat)
     if not isinstance(threat, L2) or threat.clip is not None:

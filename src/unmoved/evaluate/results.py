@@ -33,10 +33,10 @@ class View:
     """The runs that ask the same of the same: one model, data set, function, norm and clip range.
 
     `sort` is what else makes it one question: the noise of g, the name of a box, the arithmetic of a proof where it is
-    not real; None where nothing does.
+    not real; that it is a search for the radius; None where nothing does.
 
-    `certify` are proofs, one run an eps (smoothing: one run for all radii); `attacks` only those whose threat lies
-    inside what the proofs are about, so that a break is an upper bound of what can be proved. Both by eps.
+    `certify` are proofs, one run an eps (`graded`, as smoothing is: one run for all radii); `attacks` only those whose
+    threat lies inside what the proofs are about, so that a break is an upper bound of what can be proved. Both by eps.
     """
 
     model: str
@@ -52,6 +52,11 @@ class View:
     def semantics(self) -> str:
         """The arithmetic that proofs about f speak of."""
         return self.first.settings.get("semantics", "real")
+
+    @property
+    def graded(self) -> bool:
+        """Whether each input has a radius of its own: smoothing, and searches for the radius."""
+        return self.first.graded
 
     @property
     def first(self) -> Run:
@@ -77,8 +82,8 @@ def read_results(store: Store, *, only: Collection[str] | None = None) -> list[R
 def views(results: Iterable[Results]) -> list[View]:
     """Return one view for each question that was asked, attacks put beside the proofs that they bear on."""
     every = sorted(results, key=_order)
-    proofs = [r for r in every if r.run.kind == "certify"]
-    attacks = [r for r in every if r.run.kind != "certify"]
+    proofs = [r for r in every if r.run.kind != "attack"]
+    attacks = [r for r in every if r.run.kind == "attack"]
     found = []
     for key in dict.fromkeys(_key(r.run) for r in proofs):
         mine = tuple(r for r in proofs if _key(r.run) == key)
@@ -107,7 +112,7 @@ def attacks_within(proof: Run, attack: Run) -> bool:
     """
     # a witness breaks proofs of every semantics: it was confirmed in real arithmetic and in float32
     settings = {k: v for k, v in proof.settings.items() if k != "semantics"}
-    same = _key(replace(proof, clip=None, settings=settings)) == _key(replace(attack, clip=None))
+    same = _key(replace(proof, kind=attack.kind, clip=None, settings=settings)) == _key(replace(attack, clip=None))
     return same and _clip_inside(proof.clip, attack.clip)
 
 
@@ -123,6 +128,8 @@ def _key(run: Run) -> tuple[str, str, str, str | None, tuple[str, str] | None, s
     sort = run.threat if run.norm is None else None
     if "semantics" in run.settings:
         sort = f"{run.settings['semantics']} {sort or ''}".strip()
+    if run.kind == "radius":
+        sort = f"radius {sort or ''}".strip()
     if run.function == "g":
         sort = f"{run.settings.get('sigma')}/{run.settings.get('grid')}"
     return (run.model, run.data, run.function, run.norm, run.clip, sort)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from unmoved.certifier import certify_all
+from unmoved.attack import suite
+from unmoved.certifier import Bracket, bracket, certify_all
 from unmoved.core import (
     REAL,
     Budget,
@@ -38,6 +39,8 @@ from unmoved.store import Entry, Store, done, row_entry, rows
 from unmoved.threats import Changes, Lp
 
 _DOOR = 256
+ATTACK = "quick"
+"""The suite that looks for the least broken size beside a radius."""
 
 Progress = Callable[[int, int, Sequence[Row]], None]
 """Called with (inputs done, inputs in all, the rows that are new)."""
@@ -89,7 +92,8 @@ def dataset(network: Network, x: object, y: object, name: str = "data") -> Datas
 class Job:
     """What is asked of a data set: by which method, against which threat, with which seed.
 
-    `kind` is "certify" or "attack"; `function` "f" or "g". `seconds` bounds the time of one chunk of inputs. Inside an
+    `kind` is "certify", "attack" or "radius": the largest size up to the threat's, in `steps` halvings of it.
+    `function` is "f" or "g". `seconds` bounds the time of one chunk of inputs ("radius": of one input). Inside an
     input, work is noted about every `note_every` seconds, where the method can take it up again.
     """
 
@@ -105,6 +109,12 @@ class Job:
     seconds: float = field(default=float("inf"))
     note_every: float = 2.0
     semantics: Semantics = REAL
+    steps: int = 10
+
+    @property
+    def chunk(self) -> int:
+        """How many inputs are answered, and kept, at a time."""
+        return 1 if self.kind == "radius" else self.method.chunk
 
     @property
     def run(self) -> Run:
@@ -124,7 +134,8 @@ class Job:
             method=self.method.name,
             settings=self.method.settings()
             | ({"seconds": str(float(self.seconds))} if self.seconds < float("inf") else {})
-            | ({"semantics": str(self.semantics)} if self.semantics.deployed else {}),
+            | ({"semantics": str(self.semantics)} if self.semantics.deployed else {})
+            | ({"steps": str(self.steps), "attack": ATTACK} if self.kind == "radius" else {}),
             seed=self.seed,
             tool=version("unmoved"),
             unchecked=self.unchecked,
@@ -150,7 +161,7 @@ def execute(job: Job, store: Store, *, limit: int | None = None, progress: Progr
     todo = [i for i in range(total) if i not in finished]
     if progress:
         progress(total - len(todo), total, ())
-    size = job.method.chunk
+    size = job.chunk
     for start in range(0, len(todo), size):
         before = total - len(todo) + start
         method = _noting(job, run, store, _teller(progress, before, total))
@@ -179,17 +190,51 @@ def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row
     problems = [
         Problem(job.network, job.data.x[i], job.threat, SameClass(int(job.data.y[i])), job.semantics) for i in indices
     ]
-    certificates = certify_all(problems, job.method, Budget(job.seconds), seed=job.seed, unchecked=job.unchecked)
     fresh, entries = [], []
-    for i, certificate in zip(indices, certificates, strict=True):
+    for i, (certificate, beside) in zip(indices, _answers(job, problems), strict=True):
         of = certificate.finding.guarantee.of
         if certificate.verdict is not Verdict.UNKNOWN and of != job.function:
             raise UsageError("function", job.function, f"{of!r}, the function that {job.method.name} speaks of")
         row, parts = _keep(i, int(job.data.y[i]), certificate, _prediction(job, i, certificate))
+        if beside is not None:
+            row, parts = _beside(row, parts, beside)
         fresh.append(row)
         entries += [*parts, row_entry(run, row)]
     store.write(entries)
     return fresh
+
+
+def _answers(job: Job, problems: Sequence[Problem]) -> list[tuple[Certificate, Bracket | None]]:
+    """Return each problem's certificate; where radii are asked for, also what is broken above it."""
+    seed, unchecked = job.seed, job.unchecked
+    if job.kind != "radius":
+        plain = certify_all(problems, job.method, Budget(job.seconds), seed=seed, unchecked=unchecked)
+        return [(each, None) for each in plain]
+    assert isinstance(job.threat, Lp), "whoever asks for a radius has seen to it"
+    attack = suite(ATTACK, None if job.threat.norm == "inf" else job.threat.norm)
+    found = [
+        bracket(
+            problem,
+            job.method,
+            Budget(job.seconds),
+            seed=seed,
+            steps=job.steps,
+            attack=attack,
+            unchecked=unchecked,
+        )
+        for problem in problems
+    ]
+    return [(each.certificate, each) for each in found]
+
+
+def _beside(row: Row, parts: list[Entry], found: Bracket) -> tuple[Row, list[Entry]]:
+    """Return the row with the least broken size, and the bundle of its witness among what is to be written."""
+    witness = found.witness
+    if witness is None or witness.manifest is None or witness.payload is None:
+        return row, parts
+    bundle = [Entry.of("manifest", witness.manifest), Entry.of("payload", witness.payload)]
+    told = {"eps": str(found.broken), "certificate": bundle[0].name, "payload": bundle[1].name}
+    return replace(row, details={**row.details, "broken": told}), [*parts, *bundle]
 
 
 def _prediction(job: Job, index: int, certificate: Certificate) -> int | None:

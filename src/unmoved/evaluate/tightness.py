@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from unmoved.evaluate.accuracy import attacked, broken, proved, wrong
+from unmoved.evaluate.accuracy import attacked, broken, broken_at, proved, wrong
 from unmoved.evaluate.results import Results, View, attacks_within
 from unmoved.evaluate.share import Share
 from unmoved.record import Row
@@ -116,7 +116,7 @@ def settled(view: View, radius: Fraction | None) -> Settled:
     proofs = proofs_at(view, radius)
     attacks = view.attacks_at(radius)
     breaks = (*proofs, *attacks) if view.function == "f" else attacks
-    fallen = {row.index for results in breaks for row in results.rows if broken(row)}
+    fallen = {row.index for results in breaks for row in results.rows if broken_at(row, radius)}
     asked: dict[int, list[Row]] = {}
     for results in proofs or attacks:
         for row in results.rows:
@@ -136,12 +136,16 @@ def _fate(view: View, rows: list[Row], radius: Fraction | None, fallen: bool) ->
 
 
 def proofs_at(view: View, radius: Fraction | None) -> tuple[Results, ...]:
-    """Return the proofs that speak of this radius: for f the runs at that eps, for g every run."""
-    if view.function == "g":
+    """Return the proofs that speak of this radius: the runs at that eps, or every run where inputs have their own."""
+    if view.graded:
         return view.certify
     return tuple(results for results in view.certify if results.eps == radius)
 
 
 def upper_bound(view: View, radius: Fraction | None) -> Share | None:
     """Return the share that all attacks of this size leave standing; None when there was none."""
-    return attacked(view.attacks_at(radius), proofs_at(view, radius) if view.function == "f" else ())
+    if view.function == "g":
+        return attacked(view.attacks_at(radius))
+    proofs = proofs_at(view, radius)
+    # a search for the radius attacked every input itself
+    return attacked((*view.attacks_at(radius), *(proofs if view.graded else ())), proofs, radius)

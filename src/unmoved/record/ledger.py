@@ -16,8 +16,9 @@ from unmoved.record.manifest import canonical, digest
 class Run:
     """One question to a whole data set. Two runs with the same fields are the same run, and resume each other.
 
-    `kind` is "certify" or "attack". `function` is "f" or "g". `settings` are the method's, as text. `data` and `model`
-    are sha256 digests; the names are for people. `tool` is the version that ran: another version is another run.
+    `kind` is "certify", "attack" or "radius" (the largest eps that is proved, up to the threat's). `function` is "f" or
+    "g". `settings` are the method's, as text. `data` and `model` are sha256 digests; the names are for people. `tool`
+    is the version that ran: another version is another run.
     """
 
     kind: str
@@ -41,6 +42,11 @@ class Run:
         """The run's identity: sha256 over everything but the names for people."""
         parts = asdict(self) | {"settings": dict(self.settings)}
         return digest(canonical({k: v for k, v in parts.items() if k not in ("model_name", "data_name")}))
+
+    @property
+    def graded(self) -> bool:
+        """Whether its proofs have radii of their own, one an input, rather than all the threat's size."""
+        return self.kind == "radius" or self.function == "g"
 
     def to_json(self) -> bytes:
         """Return the run as canonical JSON."""
@@ -86,6 +92,21 @@ class Row:
     def certified(self) -> bool:
         """Whether the input is answered with a proof, and with the right label."""
         return self.verdict == "CERTIFIED" and self.prediction == self.label
+
+    @property
+    def bundles(self) -> tuple[tuple[str, str], ...]:
+        """The names of (manifest, payload) of the certificate, and of a witness of another size beside it."""
+        beside = self.details.get("broken")
+        pairs = [(self.certificate, self.payload)]
+        if isinstance(beside, Mapping):
+            pairs.append((beside["certificate"], beside["payload"]))
+        return tuple(dict.fromkeys((c, p) for c, p in pairs if c is not None and p is not None))
+
+    @property
+    def broken_from(self) -> Fraction | None:
+        """The least size at which a checked witness breaks the input, where the run looked for it (kind "radius")."""
+        beside = self.details.get("broken")
+        return Fraction(beside["eps"]) if isinstance(beside, Mapping) else None
 
     @property
     def radius_float(self) -> float | None:

@@ -80,11 +80,12 @@ def _threat(threat: Threat, tensors: Tensors) -> Json:
         case Box(low=low, high=high):
             tensors |= {"low": low, "high": high}
             return {"kind": "box", "low": "low", "high": "high"}
-        case L0(number=number, clip=None):
-            return {"kind": "l0", "size": number}
+        case L0(number=number, clip=clip):
+            ends = {} if clip is None else {"clip": [str(clip[0]), str(clip[1])]}
+            return {"kind": "l0", "size": number, **ends}
         case Patch(number=number, clip=None):
             return {"kind": "patch", "side": number}
-    known = "linf, l2, l1, a box, or l0 and patch without a clip range"
+    known = "linf, l2, l1, l0, a box, or patch without a clip range"
     raise UsageError("threat", threat.name, f"a threat that certificates can express: {known}")
 
 

@@ -18,17 +18,23 @@ from unmoved.core.verdict import Verdict
 from unmoved.refine.methods import LinearMethod
 from unmoved.threats import Lp
 
+AT_ONCE = 16
+"""Sizes that an attack is asked about in one batch."""
+
 
 @dataclass(frozen=True)
 class Largest:
     """The largest problem that was proved, with its finding; `broken` is the least size known to be unsafe, or None.
 
-    When nothing was proved the problem is the one that was asked, with what the method says of it.
+    When nothing was proved the problem is the one that was asked, with what the method says of it. `breaking` is the
+    problem of the broken size and the finding whose witness lies in it.
     """
 
     problem: Problem
     finding: Finding
     broken: Fraction | None
+    proved: bool
+    breaking: tuple[Problem, Finding] | None = None
 
 
 def largest(
@@ -39,11 +45,13 @@ def largest(
     seed: int = 0,
     steps: int = 10,
     first: Method | None = None,
+    attack: Method | None = None,
 ) -> Largest:
     """Return the largest multiple of eps / 2^steps, up to the problem's own eps, at which the method proves it.
 
     `first` (linear bounds unless said) is bisected before, being cheap: the method then looks above its answer only, in
-    doubling steps and by bisection. Every question has an equal share of the seconds that are left. Sizes between the
+    doubling steps and by bisection. `attack` is bisected before both, for the least size that it breaks: above that
+    nothing is asked. Every question has an equal share of the seconds that are left. Sizes between the
     answer and eps may hold too: unproved, unless `broken` says that they do not. Raises UsageError for a box.
     """
     threat, limit = problem.threat, budget or Budget()
@@ -52,13 +60,17 @@ def largest(
     if steps < 1:
         raise UsageError("steps", steps, "a whole number >= 1")
     search = _Bracket(problem, threat, 2**steps, seed)
-    search.ask(2**steps, method, Budget(limit.left / (2 * steps)))
+    if attack is not None:
+        search.attacked(attack, Budget(limit.left / 4))
+    if search.top > search.count:
+        search.ask(2**steps, method, Budget(limit.left / (2 * steps)))
     for asked, gallop in ((first or LinearMethod(), False), (method, True)):
         search.narrow(asked, limit, gallop=gallop)
     broken = None if search.witness is None else Fraction(search.witness, 2**steps) * threat.eps
+    breaking = None if search.witness is None else (search.at(search.witness), search.breaking)
     if search.best is None:
-        return Largest(problem, search.asked, broken)
-    return Largest(search.at(search.low), search.best, broken)
+        return Largest(problem, search.asked, broken, False, breaking)
+    return Largest(search.at(search.low), search.best, broken, True, breaking)
 
 
 class _Bracket:
@@ -70,6 +82,7 @@ class _Bracket:
         self.best: Finding | None = None
         self.witness: int | None = None
         self.asked: Finding
+        self.breaking: Finding
 
     def at(self, size: int) -> Problem:
         """The problem with another size of its threat."""
@@ -88,9 +101,33 @@ class _Bracket:
             return
         self.high = size
         if isinstance(found.evidence, Witness):
-            point = found.evidence.point
-            least = bisect_left(range(size), True, key=lambda k: self.at(k).threat.contains(self.problem.x, point))
-            self.high = self.top = self.witness = least
+            self.broke(size, found, found.evidence)
+            self.high = min(size, self.top)
+
+    def broke(self, size: int, found: Finding, witness: Witness) -> None:
+        """Keep a witness that lies in the problem of this size, if it lies nearer than what there is."""
+        point, reach = witness.point, size if self.witness is None else min(size, self.witness - 1)
+
+        def inside(unit: int) -> bool:
+            return self.at(unit).threat.contains(self.problem.x, point)
+
+        if reach >= 0 and (reach == size or inside(reach)):
+            self.top = self.witness = bisect_left(range(reach), True, key=inside)
+            self.breaking = found
+
+    def attacked(self, attack: Method, limit: Budget) -> None:
+        """Find the least size that an attack breaks, AT_ONCE sizes in a batch; what it leaves is not proved."""
+        standing = -1
+        while self.top - standing > 1 and not limit.spent:
+            last = min(self.top - 1, self.count)
+            parts = min(AT_ONCE, last - standing)
+            sizes = [standing + (last - standing) * k // parts for k in range(1, parts + 1)]
+            found = attack.decide([self.at(size) for size in sizes], Budget(limit.left), self.seed)
+            for size, each in zip(sizes, found, strict=True):
+                if isinstance(each.evidence, Witness):
+                    self.broke(size, each, each.evidence)
+                    self.asked = self.breaking
+            standing = max([standing, *(size for size in sizes if size < self.top)])
 
     def narrow(self, method: Method, limit: Budget, *, gallop: bool) -> None:
         """Bisect between what is proved and what is broken; from below in doubling steps first where told."""

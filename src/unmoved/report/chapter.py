@@ -202,7 +202,7 @@ def _per_input(view: View, breaks: dict[int, Break], key: str) -> Panel:
 
 def _risk(view: View, key: str) -> Panel:
     rows = view.certify[0].rows
-    points = risks.by_radius(rows) if view.function == "g" else risks.by_eps(view.certify)
+    points = risks.by_radius(rows) if view.graded and view.certify else risks.by_eps(view.certify)
     clean = summarise(rows).clean
     plot = figures.risk_coverage(points, 1 - clean.value if view.function == "f" else None)
     most = max((p.coverage for p in points), default=Fraction(0))

@@ -38,7 +38,7 @@ def certified_curve(view: View, clean: Share, certified: Sequence[Line]) -> Plot
     every larger one; so the lower line steps down before its points, the upper one after. No line joins runs that are
     about different inputs.
     """
-    points = by_radius(view.certify[0].rows) if view.function == "g" else by_eps(view.certify)
+    points = by_radius(view.certify[0].rows) if view.graded and view.certify else by_eps(view.certify)
     if not points or points[0].radius > 0:
         points = (Point(Fraction(0), clean), *points)
     bounds = [(eps, upper_bound(view, eps)) for eps in sorted({r.eps for r in view.attacks if r.eps})]

@@ -166,7 +166,7 @@ def _why(view: View, asked: list[tuple[Results, Row]], found: Break | None, fall
     for results, row in asked:
         if row.verdict == Verdict.UNKNOWN and results.eps not in fallen:
             told = words.why(row.reason)
-            at = "" if view.function == "g" or results.eps is None else f" at {words.exact(results.eps)}"
+            at = "" if view.graded or results.eps is None else f" at {words.exact(results.eps)}"
             return words.Why(told.what + at, told.detail, told.remedy)
     if found is None:
         return words.Why("", "", "")
@@ -175,7 +175,7 @@ def _why(view: View, asked: list[tuple[Results, Row]], found: Break | None, fall
 
 
 def _steps(view: View, asked: list[tuple[Results, Row]], fallen: set[Fraction | None]) -> tuple[Step, ...]:
-    if view.function == "g" or not view.certify:
+    if view.graded or not view.certify:
         return ()
     steps: dict[str, str] = {}
     for results, row in asked:

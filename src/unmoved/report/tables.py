@@ -35,16 +35,22 @@ class Line:
 
 
 def lines(view: View) -> list[Line]:
-    """Return a view's lines, by radius: for f one a run, for g one a radius that was asked, attacked or is usual."""
+    """Return a view's lines, by radius: one a run, or where inputs have their own one a radius to read them off at."""
     if not view.certify:
         return [_attack_line(view, results) for results in view.attacks]
-    if view.function == "g":
+    if view.graded:
         return [_line(view, results, radius) for results in view.certify for radius in radii(view, results)]
     return [_line(view, results, results.eps) for results in view.certify]
 
 
 def radii(view: View, results: Results) -> list[Fraction]:
-    """Return where a smoothing run is read off: its eps, its attacks' eps, the usual radii up to its largest one."""
+    """Return where a run with radii is read off: its eps, its attacks' eps, the usual radii up to its largest one.
+
+    A search for the radius has nothing beyond its eps: it is read off at a quarter, a half and all of it.
+    """
+    if results.run.kind == "radius" and results.eps is not None:
+        within = {each.eps for each in view.attacks if each.eps is not None and each.eps <= results.eps}
+        return sorted(within | {results.eps / 4, results.eps / 2, results.eps})
     asked = results.eps or Fraction(0)
     most = max((Fraction(r.radius) for r in results.rows if r.certified and r.radius is not None), default=Fraction(0))
     usual = {radius for radius in STANDARD_RADII if asked <= radius <= most}

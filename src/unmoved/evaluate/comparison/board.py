@@ -88,7 +88,7 @@ STANDARD = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(3, 2), Fractio
 def defences(store: Store, source: str) -> list[Defence]:
     """Return what a store holds: its evaluations, and certifying runs that belong to none."""
     results = {each.run.id: each for each in read_results(store)}
-    attacks = [each for each in results.values() if each.run.kind != "certify"]
+    attacks = [each for each in results.values() if each.run.kind == "attack"]
     found: list[Defence] = []
     covered = asides(store)
     for evaluation in evaluations(store):
