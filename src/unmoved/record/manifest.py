@@ -81,8 +81,8 @@ def _threat(threat: Threat, tensors: Tensors) -> Json:
             tensors |= {"low": low, "high": high}
             return {"kind": "box", "low": "low", "high": "high"}
         case L0(number=number, clip=clip):
-            ends = {} if clip is None else {"clip": [str(clip[0]), str(clip[1])]}
-            return {"kind": "l0", "size": number, **ends}
+            within = {} if clip is None else {"clip": [str(clip[0]), str(clip[1])]}
+            return {"kind": "l0", "size": number, **within}
         case Patch(number=number, clip=None):
             return {"kind": "patch", "side": number}
     known = "linf, l2, l1, l0, a box, or patch without a clip range"
