@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import floor
+from math import acos, ceil, floor, pi, sin, tau
 
 from unmoved_check.exact_spans import Enclosed, ExactKit, ScalarKit
 from unmoved_check.formulas import PI, formula
@@ -20,7 +20,7 @@ HALVINGS = 50
 ARCHES, FARTHEST = 6, 1 << 29
 """Of a wave: intervals of more half turns, or further out, are not cut up."""
 
-POINTS, STEPS = 129, 40
+STEPS = 40
 """Of the search for a wave's default slope: nothing is claimed of what is found."""
 
 
@@ -169,7 +169,7 @@ class ExactCurve:
         if not l < u:
             return 0.0
         if self.curve.wave:
-            return _wave_slope(lambda x: sign * self.parts[0].near(x), l, u)
+            return _wave_slope((0 if sign > 0 else pi) + (pi / 2 if self.curve.name == "cos" else 0), l, u)
         for part in self.parts:
             inside = part.within(low, high)
             if sign * part.bend > 0 and inside is not None and inside[0] < inside[1]:
@@ -216,15 +216,15 @@ def _under_tangent(part: ExactPart, sign: int, slope: Fraction, a: Fraction, b: 
     return _under_point(part, sign, slope, t) + drop
 
 
-def _wave_slope(f: Callable[[float], float], low: float, high: float) -> float:
+def _wave_slope(phase: float, low: float, high: float) -> float:
     """As `floating_waves.slope_at_middle`."""
-    away = [(high - low) * (k / (POINTS - 1) - 0.5) for k in range(POINTS)]
-    heights = [f(low + (high - low) * k / (POINTS - 1)) for k in range(POINTS)]
-    least, most = -1.0, 1.0
+    middle, least, most = low + (high - low) * 0.5, -1.0, 1.0
     for _ in range(STEPS):
         s = (least + most) * 0.5
-        lowest = min(range(POINTS), key=lambda k: heights[k] - s * away[k])
-        least, most = (s, most) if away[lowest] < 0 else (least, s)
+        first = ceil((low + phase + acos(s)) / tau) * tau - acos(s) - phase
+        points = [low, high, *(min(max(first + k * tau, low), high) for k in range(ARCHES // 2 + 1))]
+        lowest = min(points, key=lambda x, s=s: sin(x + phase) - s * (x - middle))  # type: ignore[misc]
+        least, most = (s, most) if lowest < middle else (least, s)
     return (least + most) * 0.5
 
 

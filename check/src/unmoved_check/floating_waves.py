@@ -17,8 +17,8 @@ ARCHES = 6
 FARTHEST = 2.0**30
 """Of quarter turns: further out nothing is cut up."""
 
-POINTS, STEPS = 129, 40
-"""Of an interval, and of the search for a slope: nothing is claimed of what is found."""
+STEPS = 40
+"""Of the search for a default slope: nothing is claimed of what is found."""
 
 
 def knot(number: Array) -> tuple[Array, Array]:
@@ -56,17 +56,18 @@ class Arches:
 def slope_at_middle(ahead: int, sign: float, low: Array, high: Array) -> Array:
     """About the slope at the middle of the convex envelope of sign f on [low, high].
 
-    The maximiser of min over x of sign f(x) - s (x - middle), a concave function of s, on a grid of x.
+    The maximiser of min over x of sign f(x) - s (x - middle), a concave function of s. With sign f(x) = sin(x + phase)
+    the least is at an end or where x + phase = 2 pi k - arccos(s).
     """
-    share = np.linspace(0.0, 1.0, POINTS).reshape(-1, *(1,) * low.ndim)
-    x = low + (high - low) * share
-    f = sign * (np.cos(x) if ahead else np.sin(x))
-    away = (high - low) * (share - 0.5)
+    phase = (ahead + (0 if sign > 0 else 2)) * QUARTER[0]
+    middle, turn = low + (high - low) * 0.5, 4.0 * QUARTER[0]
     least, most = np.full(low.shape, -1.0), np.full(low.shape, 1.0)
     for _ in range(STEPS):
         s = (least + most) * 0.5
-        lowest = np.argmin(f - s * away, axis=0)
-        left = np.take_along_axis(away, lowest[None], 0)[0] < 0.0
+        first = np.ceil((low + phase + np.arccos(s)) / turn) * turn - np.arccos(s) - phase
+        x = np.stack([low, high, *(np.clip(first + k * turn, low, high) for k in range(ARCHES // 2 + 1))])
+        lowest = np.argmin(np.sin(x + phase) - s * (x - middle), axis=0)
+        left = np.take_along_axis(x, lowest[None], 0)[0] < middle
         # where the least is on the left a larger slope lifts it
         least, most = np.where(left, s, least), np.where(left, most, s)
     return np.asarray((least + most) * 0.5)

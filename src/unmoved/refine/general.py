@@ -21,7 +21,7 @@ from unmoved.core.budget import Budget
 from unmoved.ops.op import Elementwise, Maximum, Product
 from unmoved.refine.ascent import Ascent
 
-FIXED = frozenset({"LeakyRelu", "PRelu", "Sign"})
+FIXED = frozenset({"PRelu", "Sign"})
 """Piecewise linear operators whose lines a certificate does not carry."""
 
 ROOM = 1e-9

@@ -22,7 +22,8 @@ from unmoved.bounds.zonotope import parallel
 from unmoved.core.budget import Budget
 from unmoved.core.certificate import DualTree
 from unmoved.ir.network import Network
-from unmoved.ops.op import Affine, Elementwise, Op, primitives
+from unmoved.ops.op import Elementwise, Op, primitives
+from unmoved.refine.general import FIXED
 from unmoved.refine.methods import BoundMethod
 from unmoved.refine.questions import Answer, Questions
 
@@ -82,7 +83,7 @@ def _banded(known: LinearBounds) -> tuple[LinearBounds, dict[tuple[str, str], np
     made: dict[str, Relaxation] = dict(known.relaxations)
     chosen: dict[tuple[str, str], np.ndarray] = {}
     for op in primitives(known.ops):
-        if isinstance(op, Affine) or not isinstance(op, Elementwise) or isinstance(op, Rounding):
+        if not isinstance(op, Elementwise) or isinstance(op, Rounding) or op.kind in FIXED:
             continue
         value = known.bounds[op.inputs[0]]
         slope = parallel(op, value)[0]
