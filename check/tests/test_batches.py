@@ -1,5 +1,7 @@
 """Many leaves at once against each alone, and against the exact engine: parts of a region, splits, kinds of step."""
 
+from array import array
+
 import numpy as np
 import pytest
 from check_kit import F, mlp, model, random_net
@@ -8,7 +10,9 @@ from onnx import helper
 from unmoved_check import floating, floating_bounds, floating_cone
 from unmoved_check.exact import ExactEngine
 from unmoved_check.floating import FloatEngine
+from unmoved_check.floating_steps import FloatConv
 from unmoved_check.leaf import Choices, Hidden, Leaf, Split
+from unmoved_check.model.steps import Conv
 from unmoved_check.onnx_reader import read_graph
 from unmoved_check.region import Ball, Cut, Part, Region
 
@@ -212,3 +216,33 @@ def test_rows_in_cones_bound_what_rows_of_whole_values_bound(net, bunch, monkeyp
                 assert np.allclose(a.low, b.low, rtol=1e-11, atol=1e-12)
                 assert np.allclose(a.high, b.high, rtol=1e-11, atol=1e-12)
     assert cut > 100
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        # channels in, out, groups; space, kernel, strides, dilations, pads before; space out
+        (2, 4, 2, (6, 6), (2, 3), (2, 3), (1, 1), (0, 0), (3, 2)),  # tiles
+        (2, 4, 1, (7, 6), (2, 3), (2, 3), (1, 1), (0, 0), (3, 2)),  # tiles, and a line left over
+        (2, 2, 1, (6, 6), (2, 3), (2, 3), (1, 1), (1, 0), (4, 2)),
+        (2, 2, 1, (6, 6), (2, 2), (2, 2), (2, 1), (0, 0), (2, 3)),
+        (3, 2, 1, (5, 4), (3, 2), (1, 2), (1, 1), (1, 1), (5, 3)),
+        (2, 4, 2, (9,), (3,), (2,), (2,), (3,), (5,)),
+        (1, 2, 1, (4, 4, 4), (2, 2, 2), (2, 2, 2), (1, 1, 1), (0, 0, 0), (2, 2, 2)),
+    ],
+)
+def test_rows_of_convolutions_are_those_of_their_matrix(shape):
+    """The matrix column by column from `apply`; all of it, and what `cut` leaves of it."""
+    rng = np.random.default_rng(0)
+    channels, outer, groups, space, kernel, strides, dilations, pads, out = shape
+    weights = array("d", rng.normal(size=outer * channels // groups * int(np.prod(kernel))))
+    step = FloatConv(Conv(0, channels, space, outer, out, kernel, strides, dilations, pads, groups, weights))
+    matrix = step.apply(np.eye(channels * int(np.prod(space))), False).T
+    rows = rng.normal(size=(3, len(matrix)))
+    assert np.allclose(step.transposed(rows), rows @ matrix, atol=1e-13)
+    for _ in range(5):
+        some = np.sort(rng.choice(len(matrix), size=rng.integers(1, 4), replace=False))
+        cut, (places,) = step.cut(some)
+        part = cut.transposed(rows[:, some])
+        assert np.allclose(part, rows[:, some] @ matrix[np.ix_(some, places)], atol=1e-13)
+        assert not np.delete(matrix[some], places, axis=1).any(), "what is left out is not read"

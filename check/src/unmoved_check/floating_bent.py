@@ -66,7 +66,11 @@ class Planes:
     def pull(self, rows: Array, price: Array) -> tuple[Parts, Array, Array]:
         """(source, rows) pairs, the rounded constant, and what was lost but for underflow."""
         over, under = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-        parts = [(side.source, over * side.below + under * side.above) for side in self.sides]
+        parts = []
+        for side in self.sides:
+            found = over * side.below
+            found += under * side.above
+            parts.append((side.source, found))
         constant = dots(over, self.below_shift) + dots(under, self.above_shift)
         return parts, constant, weighed(rows, price)
 

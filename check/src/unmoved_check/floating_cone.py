@@ -37,7 +37,7 @@ Places = Elements | None
 MOST = 0.6
 """Of a value: more places than that are taken as all of them."""
 
-BUNCH = 128
+BUNCH = 64
 """Elements that look at the same things, about as many as this, get a cone together."""
 
 

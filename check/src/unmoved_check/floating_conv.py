@@ -25,6 +25,8 @@ class Patches:
     padded: tuple[int, ...]
     inside: Slices
     taps: tuple[Slices, ...]
+    tiles: tuple[int, ...] | None
+    """The kernel where its windows tile the image: every input is read once."""
 
     @classmethod
     def of(cls, step: Conv) -> Patches:
@@ -44,7 +46,14 @@ class Patches:
             )
             for tap in product(*map(range, step.kernel))
         )
-        return cls(step.groups, step.channels_in, step.space_in, step.space_out, padded, inside, taps)
+        exactly = all(
+            step.strides[i] == step.kernel[i] == step.space_in[i] // step.space_out[i]
+            and step.space_in[i] % step.space_out[i] == step.pads[i] == 0
+            and step.dilations[i] == 1
+            for i in axes
+        )
+        tiles = step.kernel if exactly else None
+        return cls(step.groups, step.channels_in, step.space_in, step.space_out, padded, inside, taps, tiles)
 
     def correlate(self, x: Array, weights: Array) -> Array:
         """Weights (groups, outer, inner) on x (..., channels * space): an array (..., groups * outer * out)."""
@@ -63,6 +72,10 @@ class Patches:
         m = rows.shape[0]
         blocks = np.ascontiguousarray(rows.T).reshape(self.groups, -1, prod(self.out) * m)
         patches = np.swapaxes(weights, 1, 2) @ blocks
+        if self.tiles is not None:
+            kernel, axes = self.tiles, range(len(self.out))
+            order = (0, *(1 + i + j * len(axes) for i in axes for j in (1, 0)), 1 + 2 * len(axes))
+            return patches.reshape(self.channels, *kernel, *self.out, m).transpose(order).reshape(-1, m).T
         patches = patches.reshape(self.channels, len(self.taps), *self.out, m)
         image = np.zeros((self.channels, *self.padded, m))
         for k, tap in enumerate(self.taps):

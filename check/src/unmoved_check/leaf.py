@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from operator import mul
 from typing import Protocol
 
 from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Scale, Select, sources
@@ -153,7 +154,7 @@ def _origin(graph: Graph, value: int) -> Origin | None:
         step = graph.steps[value - 1]
         if isinstance(step, Select) and len(step.sources) == 1:
             reads = [*(max(w, -1) for w in step.which), -1]
-            which = [reads[w] for w in which]
+            which = list(map(reads.__getitem__, which))
         elif not isinstance(step, Scale):
             useless = isinstance(step, Relu | Maximum | Elementwise)
             return None if useless else Origin(value, which, tuple(path[::-1]), tuple(between[:-1]))
@@ -171,10 +172,11 @@ def passed_on(graph: Graph, origins: Mapping[int, Origin], rows: Mapping[int, by
             given = rows.get(stage)
             if given is None:
                 continue
-            said = given * graph.sizes[stage] if len(given) == 1 else given
+            # a constant's number is -1: the last one
+            said = bytes(map(bool, given * graph.sizes[stage] if len(given) == 1 else given)) + b"\1"
             old = found.get(value, b"\1")
             old = old * graph.sizes[value] if len(old) == 1 else old
-            found[value] = bytes(int(a and (w < 0 or said[w])) for a, w in zip(old, which, strict=True))
+            found[value] = bytes(map(mul, map(bool, old), map(said.__getitem__, which)))
     return found
 
 
