@@ -20,6 +20,7 @@ from unmoved.cli.options import (
     Clip,
     Cohen,
     DataOpt,
+    Device,
     FamilyOpt,
     Flip,
     Grid,
@@ -87,6 +88,7 @@ def certify(
     grid: Grid = 255,
     precision: Precision = None,
     jobs: Jobs = None,
+    device: Device = "cpu",
     semantics: SemanticsOpt = None,
     limit: Limit = None,
     require: Annotated[
@@ -133,7 +135,7 @@ def certify(
         seconds,
         store,
         out,
-        Choice(mode, cohen, label_known, family, noise, keep, band, flip, precision, jobs),
+        Choice(mode, cohen, label_known, family, noise, keep, band, flip, precision, jobs, device),
         semantics,
     )
     raise typer.Exit(
@@ -158,6 +160,7 @@ def radius(
     ] = "auto",
     clip: Clip = None,
     steps: Annotated[int, typer.Option(help="The answer is a multiple of the threat's size / 2^K.", metavar="K")] = 10,
+    device: Device = "cpu",
     semantics: SemanticsOpt = None,
     limit: Limit = None,
     weights: Weights = None,
@@ -179,7 +182,7 @@ def radius(
     Each proof and each witness is re-checked. Run it again after an interruption: it resumes where it stopped.
     """
     from unmoved.cli.radius import radius_command
-    from unmoved.cli.work import Request
+    from unmoved.cli.work import Choice, Request
 
     request = Request(
         model,
@@ -198,7 +201,8 @@ def radius(
         seconds,
         store,
         out,
-        semantics=semantics,
+        Choice(device=device),
+        semantics,
     )
     raise typer.Exit(radius_command(request, method=method, steps=steps, unchecked=unchecked, as_json=as_json))
 
@@ -230,6 +234,7 @@ def attack(
     alpha: Alpha = "0.001",
     grid: Grid = 255,
     precision: Precision = None,
+    device: Device = "cpu",
     limit: Limit = None,
     weights: Weights = None,
     x_name: XName = "x",
@@ -265,7 +270,7 @@ def attack(
         seconds,
         store,
         out,
-        Choice(precision=precision),
+        Choice(precision=precision, device=device),
     )
     raise typer.Exit(attack_command(request, Effort(suite, steps, restarts, checks), as_json=as_json))
 
@@ -367,7 +372,7 @@ def train(
     ] = None,
     init: Annotated[str, typer.Option(help="Starting weights: auto | interval | default | keep (as made).")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, or bfloat16: mixed precision.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     weights: Weights = None,
     x_name: XName = "x",
     y_name: YName = "y",

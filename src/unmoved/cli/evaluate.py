@@ -199,7 +199,11 @@ def _severity(text: str) -> int:
 
 
 def _sampling(asked: Asked, method: str) -> Sampling:
-    return asked.sampling if method in ("auto", "smoothing") else Sampling(alpha=asked.sampling.alpha)
+    return (
+        asked.sampling
+        if method in ("auto", "smoothing")
+        else Sampling(alpha=asked.sampling.alpha, device=asked.sampling.device)
+    )
 
 
 def _data(asked: Asked, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -123,6 +123,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(help="Worker processes of one thread each. Counts do not depend on it.", rich_help_panel=SMOOTHING),
 ]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda or cuda:K.")]
 StoreOpt = Annotated[
     str | None,
     typer.Option(help="A path or sqlite:///PATH. Default: store.sqlite in --out.", rich_help_panel=KEPT),

@@ -33,7 +33,7 @@ FIGURES = ("certified", "clean", "falsified", "unknown", "abstained")
 
 @dataclass(frozen=True)
 class Choice:
-    """How certify's smoothing stops, and what its alpha is about (`evaluate.methods.Sampling`)."""
+    """How certify's smoothing stops, what its alpha is about, and where networks run (`evaluate.methods.Sampling`)."""
 
     mode: str | None = None
     cohen: bool = False
@@ -45,6 +45,7 @@ class Choice:
     flip: str | None = None
     precision: str | None = None
     jobs: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import cast
@@ -11,6 +11,7 @@ from typing import cast
 from unmoved.attack import FGSM, Pgd, PgdMethod, SmoothedPgd, suite
 from unmoved.core import Method, Threat, UsageError, rational
 from unmoved.evaluate.noises import FINITE, OPTIONS, Options, noise_named
+from unmoved.ops.device import reachable
 from unmoved.refine import (
     BranchMethod,
     Cascade,
@@ -23,6 +24,7 @@ from unmoved.refine import (
     SmtMethod,
     ZonotopeMethod,
 )
+from unmoved.refine.methods import BoundMethod
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
 from unmoved.smooth.attack import SmoothedAttackMethod
 from unmoved.smooth.certain import EnumerationMethod
@@ -58,6 +60,7 @@ class Sampling:
     setting: one look, one-class bound. `mode`: see `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"):
     alpha is that of a claim about all `inputs`. `precision`: in which the model is evaluated, float32 or bfloat16
     (`unmoved.smooth.engine.Setup`); what is certified is the model so evaluated. `jobs`: worker processes.
+    `device`: where the network runs, for every method that can run elsewhere than on the CPU.
     """
 
     sigma: object = None
@@ -76,6 +79,7 @@ class Sampling:
     shape: tuple[int, ...] = ()
     precision: str | None = None
     jobs: int | None = None
+    device: str = "cpu"
 
     @property
     def wanted(self) -> bool:
@@ -103,7 +107,19 @@ def certifying(name: str, threat: Threat, sampling: Sampling, *, timed: bool = F
             without = "a --sigma or --noise with it: " if name == "auto" else f"nothing with method {name}: "
             raise UsageError(option, value, without + "only smoothing uses it")
     _require_bounded(threat)
-    return Cascade.complete() if name == "auto" and timed else METHODS[name](), "f"
+    method = Cascade.complete() if name == "auto" and timed else METHODS[name]()
+    return _placed(method, reachable(sampling.device)), "f"
+
+
+def _placed(method: Method, device: str) -> Method:
+    """Return the method on this device; UsageError where it runs on the CPU only."""
+    if device == "cpu":
+        return method
+    if isinstance(method, Cascade):
+        return replace(method, methods=tuple(_placed(each, device) for each in method.methods))
+    if isinstance(method, BoundMethod | OptimisedMethod | BranchMethod | PgdMethod):
+        return replace(method, device=device)
+    raise UsageError("device", device, f"cpu with method {method.name}: it runs nowhere else")
 
 
 def _require_bounded(threat: Threat) -> None:
@@ -125,7 +141,11 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
     noise = _noise(sampling)
     alpha = _alpha(sampling.alpha)
     if isinstance(noise, FINITE):
+        if reachable(sampling.device) != "cpu":
+            raise UsageError("device", sampling.device, f"cpu with {noise.kind} noise: its copies are counted there")
         return _enumeration(noise, threat, sampling)
+    if reachable(sampling.device) != "cpu" and (sampling.jobs or 1) > 1:
+        raise UsageError("jobs", sampling.jobs, f"1 with device {sampling.device}: worker processes are for the CPU")
     family = None if sampling.family is None else Family(sampling.family, sampling.inputs, alpha)
     if sampling.cohen and sampling.mode not in (None, "fixed"):
         raise UsageError("mode", sampling.mode, "no mode with --cohen, which has a fixed number of samples")
@@ -141,6 +161,7 @@ def _smoothing(threat: Threat, sampling: Sampling) -> Method:
         label_known=sampling.label_known,
         family=family,
         precision=Setup(sampling.precision or Setup.precision).precision,
+        device=sampling.device,
         jobs=_jobs(sampling.jobs),
     )
     method.refuse_impossible(threat, max(1, prod(sampling.shape)))
@@ -172,7 +193,9 @@ def attacking(
             raise UsageError("precision", sampling.precision, "nothing without --sigma: only smoothing uses it")
         norm = _attacked(threat)
         descent = PgdMethod((FGSM, Pgd(steps=steps, restarts=restarts)))
-        return (descent if plain else suite(effort or "standard", norm)), "f"
+        return _placed(descent if plain else suite(effort or "standard", norm), reachable(sampling.device)), "f"
+    if reachable(sampling.device) != "cpu":
+        raise UsageError("device", sampling.device, "cpu with --sigma: the smoothed model is attacked there")
     _require_bounded(threat)
     if not isinstance(threat, L2) or threat.clip is not None:
         expected = "an l2 threat without a clip range, such as l2:0.5: smoothed models are attacked in L2"

@@ -25,6 +25,7 @@ from unmoved.core.errors import UnsupportedError, UsageError
 from unmoved.ir import Network
 from unmoved.ir.passes import fold_batch_norm
 from unmoved.loaders.runtime import Runtime
+from unmoved.ops.device import reachable
 from unmoved.smooth import kernels
 from unmoved.smooth.sampling import same_at_every_position
 
@@ -63,9 +64,7 @@ class Setup:
             raise UsageError("precision", self.precision, " or ".join(PRECISIONS))
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 0:
             raise UsageError("batch", self.batch, "an integer >= 1, or 0 for one that fits the network")
-        kind = str(self.device).partition(":")[0]
-        if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-            raise UsageError("device", self.device, "cpu, or cuda where there is such a device")
+        reachable(self.device)
         if self.precision == "bfloat16" and not has_bfloat16(self.device):
             raise UsageError("precision", self.precision, f"float32: {self.device} has no instructions for bfloat16")
         if self.compiled and not has_compiler():

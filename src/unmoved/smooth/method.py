@@ -51,7 +51,7 @@ class SmoothingMethod(Method):
     see `unmoved.smooth.statistics.MODES`; target means the threat's eps, grid the multiples of `step`. `label_known`:
     inputs whose first guess is wrong are skipped. `family`: the whole data set's claim; alpha is then the family's.
     `precision` and `batch` (0: what fits the network): see `unmoved.smooth.engine.Setup`; the certified g is that of
-    the function so evaluated. `jobs`: worker processes; findings do not depend on it.
+    the function so evaluated, on `device`. `jobs`: worker processes; findings do not depend on it.
     """
 
     noise: Noise
@@ -65,6 +65,7 @@ class SmoothingMethod(Method):
     label_known: bool = False
     family: Family | None = None
     precision: str = "float32"
+    device: str = "cpu"
     jobs: int = field(default=1, compare=False)
     notes: Notes = field(default_factory=NoNotes, compare=False, repr=False)
     chunk: ClassVar[int] = 1
@@ -92,7 +93,7 @@ class SmoothingMethod(Method):
                 "mode": self.mode,
                 "label_known": "yes" if self.label_known else "no",
                 "batch": str(self.batch or "fitting"),
-                "engine": f"{self.precision}, batch norm folded",
+                "engine": f"{self.precision}, batch norm folded" + ("" if self.device == "cpu" else f", {self.device}"),
             }
         )
 
@@ -127,8 +128,9 @@ class SmoothingMethod(Method):
     def copies_a_second(self, network: Network) -> float:
         """Return how many noisy copies a second the network and the noise take, from three batches at a black input."""
         x = np.zeros(network.input_shape, np.float32)
-        smoothed = _smoothed(network, self.noise, self.precision, self.batch, self.jobs)
-        batch, point = classifier(network, self.precision, self.batch).batch, self.noise.place(x)
+        smoothed = _smoothed(network, self.noise, self.precision, self.batch, self.jobs, self.device)
+        point = self.noise.place(x)
+        batch = classifier(network, self.precision, self.batch, self.device).batch
         batches = smoothed.counter(point).ballots(point, ((Stream(bytes(32)), range(4 * batch)),))
         next(batches)
         begun = time.perf_counter()
@@ -155,7 +157,7 @@ class SmoothingMethod(Method):
         assert problem.threat.size is not None
         if not isinstance(problem.prop, SameClass):
             raise UsageError("property", problem.prop, "SameClass, as smoothing proves")
-        smoothed = _smoothed(problem.model, noise, self.precision, self.batch, self.jobs)
+        smoothed = _smoothed(problem.model, noise, self.precision, self.batch, self.jobs, self.device)
         label = problem.prop.label if self.label_known else None
         x, plan = problem.x.astype(np.float32), self.plan(problem.threat.size)
         return smoothed.session(x, plan, seed=seed, label=label, budget=budget, notes=self.notes)
@@ -228,17 +230,17 @@ def answer_of(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=4)
-def classifier(network: Model, precision: str = "float32", batch: int = 0) -> Engine:
+def classifier(network: Model, precision: str = "float32", batch: int = 0, device: str = "cpu") -> Engine:
     """Return f as a function of float32 rows: what is certified, predicted and attacked alike.
 
     UsageError when its outputs depend on the place in a batch.
     """
     if not isinstance(network, Network):
         raise UsageError("model", type(network).__name__, "an ir.Network")
-    return prepare(network, Setup(precision, batch=batch))
+    return prepare(network, Setup(precision, batch=batch, device=device))
 
 
 @lru_cache(maxsize=4)
-def _smoothed(network: Model, noise: Noise, precision: str, batch: int, jobs: int) -> Smoothed:
+def _smoothed(network: Model, noise: Noise, precision: str, batch: int, jobs: int, device: str) -> Smoothed:
     """Return g; the last four are kept, with their worker processes."""
-    return Smoothed(classifier(network, precision, batch), noise, jobs=jobs)
+    return Smoothed(classifier(network, precision, batch, device), noise, jobs=jobs)

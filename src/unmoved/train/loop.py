@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unmoved.core.errors import UsageError
 from unmoved.core.threat import AnyFloats
+from unmoved.ops.device import reachable
 from unmoved.train.checkpoint import Checkpoints, Saved
 from unmoved.train.objective import Loss, Moment, Objective
 from unmoved.train.schedule import ConstantThenCosine
@@ -54,9 +55,7 @@ class Plan:
             raise UsageError("lr, clip, l1", (self.lr, self.clip, self.l1), "> 0, > 0, >= 0")
         if self.precision not in PRECISIONS:
             raise UsageError("precision", self.precision, " or ".join(PRECISIONS))
-        kind = self.device.partition(":")[0]
-        if kind != "cpu" and not (kind == "cuda" and torch.cuda.is_available()):
-            raise UsageError("device", self.device, "cpu, or a device that this torch can reach")
+        reachable(self.device)
 
 
 @dataclass(frozen=True)

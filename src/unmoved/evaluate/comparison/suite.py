@@ -127,7 +127,10 @@ class _Evaluating:
         shaped = replace(self.suite.sampling, shape=self.job.network.input_shape, inputs=self.limit)
         noiseless = self.method not in ("auto", "smoothing")
         return certifying(
-            self.method, threat, Sampling(alpha=shaped.alpha) if noiseless else shaped, timed=self.suite.seconds < 1e300
+            self.method,
+            threat,
+            Sampling(alpha=shaped.alpha, device=shaped.device) if noiseless else shaped,
+            timed=self.suite.seconds < 1e300,
         )
 
     def _proofs(
@@ -162,7 +165,11 @@ class _Evaluating:
     def _attacks(self, group: Sequence[Threat]) -> list[Part]:
         if not self.suite.attack:
             return []
-        sampling = self.suite.sampling if self.function == "g" else Sampling(alpha=self.suite.sampling.alpha)
+        sampling = (
+            self.suite.sampling
+            if self.function == "g"
+            else Sampling(alpha=self.suite.sampling.alpha, device=self.suite.sampling.device)
+        )
         if self.function == "g" and not _attackable(group[0], sampling):
             return []
         parts = []
