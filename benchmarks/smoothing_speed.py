@@ -41,8 +41,8 @@ from torch import nn
 
 from unmoved.loaders import load_torch
 from unmoved.smooth import Gaussian, Smoothed, Stream
-from unmoved.smooth.engine import Setup, has_bfloat16, prepare
 from unmoved.smooth.statistics import COHEN
+from unmoved.smooth.voting.engine import Setup, has_bfloat16, prepare
 from unmoved.train.architectures import small_cnn
 
 COMMAND = [sys.executable, __file__]

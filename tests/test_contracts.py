@@ -21,7 +21,7 @@ from unmoved.refine import (
     ZonotopeMethod,
 )
 from unmoved.smooth import Gaussian
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.testing import MethodContract, affine_problems
 from unmoved.testing.known import known_problems
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from unmoved.refine import Cascade, IntervalMethod, LinearMethod
     from unmoved.report.page import write_report
     from unmoved.smooth import ABSTAIN, Gaussian, Smoothed
-    from unmoved.smooth.classifier import CertifiedClassifier
-    from unmoved.smooth.engine import Setup
-    from unmoved.smooth.method import SmoothingMethod
+    from unmoved.smooth.classifiers.classifier import CertifiedClassifier
+    from unmoved.smooth.methods.method import SmoothingMethod
+    from unmoved.smooth.voting.engine import Setup
     from unmoved.store import open_store
     from unmoved.threats import L1, L2, Box, Linf
 
@@ -48,7 +48,7 @@ _HOMES = {
     "Budget": "core",
     "Cascade": "refine",
     "Certificate": "core",
-    "CertifiedClassifier": "smooth.classifier",
+    "CertifiedClassifier": "smooth.classifiers.classifier",
     "Gaussian": "smooth",
     "IntervalMethod": "refine",
     "L1": "threats",
@@ -59,9 +59,9 @@ _HOMES = {
     "PgdMethod": "attack",
     "Problem": "core",
     "SameClass": "core",
-    "Setup": "smooth.engine",
+    "Setup": "smooth.voting.engine",
     "Smoothed": "smooth",
-    "SmoothingMethod": "smooth.method",
+    "SmoothingMethod": "smooth.methods.method",
     "UnmovedError": "core",
     "UsageError": "core",
     "Verdict": "core",

@@ -8,7 +8,7 @@ import pytest
 
 from unmoved.cli import app as command_line
 from unmoved.cli.console import MISUSE, NOT_MET, OK
-from unmoved.smooth.engine import has_bfloat16
+from unmoved.smooth.voting.engine import has_bfloat16
 from unmoved.testing import Perceptron
 
 NET = Perceptron(((np.array([[-1, 0], [1, 0]], np.float32), np.zeros(2, np.float32)),)).network

@@ -7,7 +7,7 @@ import numpy as np
 
 from unmoved.evaluate.run import Dataset, Job, execute
 from unmoved.smooth import Gaussian
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.store import SqliteStore
 from unmoved.testing import Perceptron
 from unmoved.threats import L2

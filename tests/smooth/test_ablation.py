@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import chi2
 
 from unmoved.core.errors import UsageError
-from unmoved.smooth import Stream, inversion
-from unmoved.smooth.ablation import Ablation
+from unmoved.smooth import Stream
+from unmoved.smooth.draws import inversion
+from unmoved.smooth.noises.ablation import Ablation
 from unmoved.testing import Law, Move, NoiseContract
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from unmoved.core.errors import UsageError
 from unmoved.loaders import load_torch
 from unmoved.smooth import Gaussian, Smoothed, Stream, VoteCounter
-from unmoved.smooth.adapters import BATCH, base_of, readable
-from unmoved.smooth.engine import Setup, has_bfloat16, prepare
+from unmoved.smooth.voting.adapters import BATCH, base_of, readable
+from unmoved.smooth.voting.engine import Setup, has_bfloat16, prepare
 
 torch.set_num_threads(1)
 NOISE = Gaussian("1/2")

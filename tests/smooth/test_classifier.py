@@ -118,7 +118,7 @@ def test_bad_arguments_name_themselves():
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "unmoved.smooth.classifier")
+    monkeypatch.delitem(sys.modules, "unmoved.smooth.classifiers.classifier")
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -128,5 +128,5 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UnmovedError, match="needs scikit-learn"):
-        importlib.import_module("unmoved.smooth.classifier")
+        importlib.import_module("unmoved.smooth.classifiers.classifier")
     assert "CertifiedClassifier" in unmoved.__all__

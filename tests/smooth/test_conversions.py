@@ -9,8 +9,8 @@ from scipy.special import ndtr
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian, Smoothed
-from unmoved.smooth.conversions import InNorm, from_l2
-from unmoved.smooth.laplace import Laplace
+from unmoved.smooth.noises.laplace import Laplace
+from unmoved.smooth.radii.conversions import InNorm, from_l2
 from unmoved.testing import Move, NoiseContract, law_of_integers
 
 

@@ -10,7 +10,7 @@ from unmoved.core import Problem, SameClass
 from unmoved.loaders import load_torch
 from unmoved.record import canonical
 from unmoved.smooth import Gaussian
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.threats import L2
 from unmoved_check.check import Checker
 

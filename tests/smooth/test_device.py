@@ -12,12 +12,12 @@ from tests.smooth.test_philox import VECTORS, philox, words
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian, InNorm, Laplace, Purpose, Smoothed, Splitting, Stream, Uniform, VoteCounter
-from unmoved.smooth import device as drawn
-from unmoved.smooth.adapters import Base
-from unmoved.smooth.engine import Engine, Setup
-from unmoved.smooth.grid import GridPoint
-from unmoved.smooth.inversion import draw
-from unmoved.smooth.inversion import tables as law_of
+from unmoved.smooth.draws.grid import GridPoint
+from unmoved.smooth.draws.inversion import draw
+from unmoved.smooth.draws.inversion import tables as law_of
+from unmoved.smooth.voting import device as drawn
+from unmoved.smooth.voting.adapters import Base
+from unmoved.smooth.voting.engine import Engine, Setup
 
 SEED = bytes(range(32))
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -143,7 +143,7 @@ def test_a_certificate_is_the_same(noise, device):
 def test_the_device_draws_where_it_is_asked(monkeypatch):
     """The device's sampler is really the one that draws, for noise of the grid alone; indices are drawn again too."""
     calls, write = [], drawn.write
-    monkeypatch.setattr("unmoved.smooth.sampling.write", lambda *a, **k: calls.append(1) or write(*a, **k))
+    monkeypatch.setattr("unmoved.smooth.voting.sampling.write", lambda *a, **k: calls.append(1) or write(*a, **k))
     for noise, expected in ((NOISES[0], 3), (InNorm(NOISES[0], "1", 4), 3), (Splitting("1/2"), 0)):
         calls.clear()
         counters = [VoteCounter(lambda z: z[:, :2], noise, 2, 8, device=device) for device in ("", "cpu")]

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linprog
 
 from unmoved.core.errors import UsageError
-from unmoved.smooth.discrete import Discrete
+from unmoved.smooth.noises.discrete import Discrete
 from unmoved.testing import Law, Move, NoiseContract
 
 

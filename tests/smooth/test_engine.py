@@ -19,10 +19,10 @@ from unmoved.loaders import load_onnx, load_torch
 from unmoved.loaders.runtime import Runtime
 from unmoved.ops import bind, evaluate
 from unmoved.smooth import Gaussian, Smoothed, Stream, VoteCounter, same_at_every_position
-from unmoved.smooth import engine as rooms
-from unmoved.smooth.crew import Crew
-from unmoved.smooth.engine import Engine, Setup, batch_for, has_bfloat16, prepare, require_fixed
-from unmoved.smooth.kernels import largest
+from unmoved.smooth.voting import engine as rooms
+from unmoved.smooth.voting.crew import Crew
+from unmoved.smooth.voting.engine import Engine, Setup, batch_for, has_bfloat16, prepare, require_fixed
+from unmoved.smooth.voting.kernels import largest
 
 torch.set_num_threads(1)
 NOISE = Gaussian("1/4")
@@ -308,8 +308,8 @@ PARENT = """
 import sys, time
 import numpy as np
 from unmoved.smooth import Gaussian, Stream, VoteCounter
-from unmoved.smooth.crew import Crew
-from unmoved.smooth.adapters import Base
+from unmoved.smooth.voting.crew import Crew
+from unmoved.smooth.voting.adapters import Base
 
 class First:
     def __call__(self, z):

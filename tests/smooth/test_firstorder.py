@@ -11,7 +11,13 @@ from scipy.stats import norm
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian
-from unmoved.smooth.firstorder import FirstOrderSmoothed, cell_means, first_order_radius, slope_bound, worst_case
+from unmoved.smooth.classifiers.firstorder import (
+    FirstOrderSmoothed,
+    cell_means,
+    first_order_radius,
+    slope_bound,
+    worst_case,
+)
 
 
 def quantile(p):

@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian, Stream
-from unmoved.smooth.grid import thresholds
+from unmoved.smooth.draws.grid import thresholds
 
 WIDTHS = [("1/2", 255), ("1/4", 255), ("1/50", 255), ("1", 16), ("1/1000", 255), ("3", 400)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Smoothed
-from unmoved.smooth.laplace import Laplace, thresholds
+from unmoved.smooth.noises.laplace import Laplace, thresholds
 from unmoved.testing import Move, NoiseContract, law_of_integers
 
 

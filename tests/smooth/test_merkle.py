@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from unmoved.smooth import merkle
+from unmoved.smooth.voting import merkle
 from unmoved_check.classes import tree_hash
 
 # github.com/google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc: the leaves and the roots of 1 to 8

@@ -8,8 +8,8 @@ import torch
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Stream
-from unmoved.smooth.enumeration import Enumerated, least_margin
-from unmoved.smooth.patches import Blocks, Columns
+from unmoved.smooth.classifiers.enumeration import Enumerated, least_margin
+from unmoved.smooth.noises.patches import Blocks, Columns
 
 
 def copies(noise, x):

@@ -9,8 +9,8 @@ from scipy.stats import binom, norm
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian
-from unmoved.smooth.laplace import Laplace
-from unmoved.smooth.percentile import SmoothedRegression, percentile_bounds
+from unmoved.smooth.classifiers.percentile import SmoothedRegression, percentile_bounds
+from unmoved.smooth.noises.laplace import Laplace
 
 ALPHA = Fraction(1, 1000)
 

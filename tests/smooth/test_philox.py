@@ -9,8 +9,8 @@ import pytest
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian, Purpose, Stream
-from unmoved.smooth.grid import thresholds
-from unmoved.smooth.philox import _settle, philox4x32_10
+from unmoved.smooth.draws.grid import thresholds
+from unmoved.smooth.draws.philox import _settle, philox4x32_10
 
 SEED = bytes(range(32))
 

@@ -15,8 +15,8 @@ from unmoved.core import Budget
 from unmoved.evaluate.notes import KIND
 from unmoved.evaluate.run import execute
 from unmoved.smooth import Gaussian, Smoothed
-from unmoved.smooth.ballots import Ballots, Roll
-from unmoved.smooth.sampling import VoteCounter
+from unmoved.smooth.voting.ballots import Ballots, Roll
+from unmoved.smooth.voting.sampling import VoteCounter
 from unmoved.store import SqliteStore
 
 PROGRAM = Path(__file__).with_name("interrupted.py")

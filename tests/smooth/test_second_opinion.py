@@ -10,7 +10,7 @@ import pytest
 from unmoved.core import Budget, Problem, SameClass, Verdict
 from unmoved.record import encode
 from unmoved.smooth import Gaussian
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.testing import Perceptron
 from unmoved.threats import L2
 from unmoved_check.check import Checker

@@ -10,7 +10,7 @@ from scipy.stats import binom, norm
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian
-from unmoved.smooth.segmentation import ABSTAINS, SmoothedSegmentation, p_values, rejected
+from unmoved.smooth.classifiers.segmentation import ABSTAINS, SmoothedSegmentation, p_values, rejected
 
 TAU = Fraction(3, 4)
 

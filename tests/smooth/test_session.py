@@ -13,9 +13,9 @@ from unmoved.certifier import certify_all
 from unmoved.core import Budget, Code, Problem, SameClass, UsageError, Verdict
 from unmoved.record import encode, read_votes
 from unmoved.smooth import Gaussian, Smoothed
-from unmoved.smooth.holm import HolmMethod
-from unmoved.smooth.method import SmoothingMethod, classifier
-from unmoved.smooth.resample import spot_check
+from unmoved.smooth.classifiers.resample import spot_check
+from unmoved.smooth.methods.holm import HolmMethod
+from unmoved.smooth.methods.method import SmoothingMethod, classifier
 from unmoved.smooth.statistics import (
     COHEN,
     Family,
@@ -253,8 +253,8 @@ def lying(evidence, lies):
     """The record of a producer who turned some votes for class 0 into votes for class 1, root and counts fitting."""
     import zlib
 
-    from unmoved.smooth import merkle
-    from unmoved.smooth.ballots import unpack
+    from unmoved.smooth.voting import merkle
+    from unmoved.smooth.voting.ballots import unpack
 
     data = bytearray(unpack(evidence.classes, evidence.samples))
     turned = [i for i, label in enumerate(data) if label == 0][:lies]

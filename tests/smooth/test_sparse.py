@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from unmoved.core.errors import UsageError
-from unmoved.smooth.discrete import Discrete
-from unmoved.smooth.sparse import Sparse
+from unmoved.smooth.noises.discrete import Discrete
+from unmoved.smooth.noises.sparse import Sparse
 from unmoved.testing import Law, Move, NoiseContract
 
 

@@ -9,8 +9,8 @@ import torch
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Stream
-from unmoved.smooth.enumeration import Enumerated
-from unmoved.smooth.splitting import DerandomizedSplitting, Splitting
+from unmoved.smooth.classifiers.enumeration import Enumerated
+from unmoved.smooth.noises.splitting import DerandomizedSplitting, Splitting
 from unmoved.testing import Law, Move, NoiseContract
 
 

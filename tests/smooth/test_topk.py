@@ -10,10 +10,10 @@ from scipy.special import ndtr, ndtri
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Gaussian
-from unmoved.smooth.ablation import Ablation
-from unmoved.smooth.discrete import Discrete
-from unmoved.smooth.laplace import Laplace
-from unmoved.smooth.topk import top_k_from_counts, top_k_radius
+from unmoved.smooth.classifiers.topk import top_k_from_counts, top_k_radius
+from unmoved.smooth.noises.ablation import Ablation
+from unmoved.smooth.noises.discrete import Discrete
+from unmoved.smooth.noises.laplace import Laplace
 
 CASES = [
     (0.3, (0.4, 0.2, 0.1), 2),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from unmoved.core.errors import UsageError
-from unmoved.smooth.uniform import Uniform, thresholds
+from unmoved.smooth.noises.uniform import Uniform, thresholds
 from unmoved.testing import Move, NoiseContract, law_of_integers
 
 

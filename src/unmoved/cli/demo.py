@@ -28,8 +28,8 @@ from unmoved.refine import Cascade
 from unmoved.report.page import write_report
 from unmoved.report.terminal import summary_json, summary_table
 from unmoved.smooth import Gaussian
-from unmoved.smooth.attack import SmoothedAttackMethod
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.attack import SmoothedAttackMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.store import Store, open_store
 from unmoved.threats import L2, Linf
 from unmoved.train import GaussianNoise, Ibp, Plan, default_init, fit, interval_init, small_cnn

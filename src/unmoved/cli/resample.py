@@ -19,9 +19,9 @@ from unmoved.core import UsageError, decimal_down, float_down
 from unmoved.ir import Network
 from unmoved.loaders import load
 from unmoved.record import Voted, read_votes
-from unmoved.smooth.engine import precision_of
-from unmoved.smooth.method import classifier
-from unmoved.smooth.resample import DELTA, SpotCheck, spot_check
+from unmoved.smooth.classifiers.resample import DELTA, SpotCheck, spot_check
+from unmoved.smooth.methods.method import classifier
+from unmoved.smooth.voting.engine import precision_of
 from unmoved_check.bundle import read
 from unmoved_check.check import Checker
 from unmoved_check.cli import Misuse, bundles

@@ -23,8 +23,8 @@ from unmoved.loaders import load, load_npz
 from unmoved.record import Row
 from unmoved.record.tsv import write_log
 from unmoved.report.terminal import summary_json, summary_table
-from unmoved.smooth.holm import HolmMethod
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.holm import HolmMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.store import Store, open_store
 from unmoved.threats import parse
 

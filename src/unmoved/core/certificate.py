@@ -44,7 +44,7 @@ class Lipschitz:
 
 @dataclass(frozen=True)
 class Classes:
-    """The class of every copy that was counted, bound by `root` (hex; `unmoved.smooth.merkle`), `bits` each, 8 or 16.
+    """The class of every copy that was counted, bound by `root` (hex; `smooth.voting.merkle`), `bits` each, 8 or 16.
 
     `packed`: the classes in order, little-endian, as a zlib stream; None where only the root is kept.
     """

@@ -26,12 +26,12 @@ from unmoved.refine import (
 )
 from unmoved.refine.methods import BoundMethod
 from unmoved.smooth import Blocks, Columns, DerandomizedSplitting, FiniteNoise, Gaussian, Noise
-from unmoved.smooth.attack import SmoothedAttackMethod
-from unmoved.smooth.certain import EnumerationMethod
-from unmoved.smooth.engine import Setup
-from unmoved.smooth.holm import HolmMethod
-from unmoved.smooth.method import SmoothingMethod
+from unmoved.smooth.methods.attack import SmoothedAttackMethod
+from unmoved.smooth.methods.certain import EnumerationMethod
+from unmoved.smooth.methods.holm import HolmMethod
+from unmoved.smooth.methods.method import SmoothingMethod
 from unmoved.smooth.statistics import COHEN, Family, Plan
+from unmoved.smooth.voting.engine import Setup
 from unmoved.threats import L0, L1, L2, Changes, Lp, Patch
 
 METHODS: dict[str, Callable[[], Method]] = {
@@ -57,9 +57,9 @@ class Sampling:
 
     `noise`, and `keep`, `band`, `flip` in place of `sigma`: see `unmoved.evaluate.noises`; None is Gaussian. `shape` is
     an input's, where it is known: some noises need it. `samples` None: 10,000, and 100,000 with `cohen`, the published
-    setting: one look, one-class bound. `mode`: see `unmoved.smooth.statistics.MODES`. `family` ("bonferroni", "holm"):
+    setting: one look, one-class bound. `mode`: see `smooth.statistics.MODES`. `family` ("bonferroni", "holm"):
     alpha is that of a claim about all `inputs`. `precision`: in which the model is evaluated, float32 or bfloat16
-    (`unmoved.smooth.engine.Setup`); what is certified is the model so evaluated. `jobs`: worker processes.
+    (`smooth.voting.engine.Setup`); what is certified is the model so evaluated. `jobs`: worker processes.
     `device`: where the network runs, for every method that can run elsewhere than on the CPU.
     """
 

@@ -21,7 +21,7 @@ from unmoved.smooth import (
     Splitting,
     Uniform,
 )
-from unmoved.smooth.ablation import channels
+from unmoved.smooth.noises.ablation import channels
 
 _UNKNOWN_PIXELS = 2**20
 _HIDDEN = 0.0

@@ -1,26 +1,26 @@
 """Randomised smoothing: sound noise, vote counts, confidence bounds and radii of the smoothed classifier g."""
 
-from unmoved.smooth.ablation import Ablation
-from unmoved.smooth.conversions import Conversion, InNorm, from_l2
-from unmoved.smooth.discrete import Discrete
-from unmoved.smooth.enumeration import Enumerated, EnumeratedResult, FiniteNoise
-from unmoved.smooth.firstorder import FirstOrderResult, FirstOrderSmoothed, first_order_radius
-from unmoved.smooth.gaussian import Gaussian
-from unmoved.smooth.laplace import Laplace
-from unmoved.smooth.noise import Noise
-from unmoved.smooth.patches import Blocks, Columns
-from unmoved.smooth.percentile import PercentileBounds, SmoothedRegression, percentile_bounds
-from unmoved.smooth.results import ABSTAIN, Prediction, SmoothedResult
-from unmoved.smooth.sampling import VoteCounter, Votes, same_at_every_position
-from unmoved.smooth.search import radius_by_search
-from unmoved.smooth.seeds import Purpose, Stream, input_seed
-from unmoved.smooth.segmentation import SegmentationResult, SmoothedSegmentation
-from unmoved.smooth.smoothed import Smoothed
-from unmoved.smooth.sparse import Sparse
-from unmoved.smooth.splitting import DerandomizedSplitting, Splitting
+from unmoved.smooth.classifiers.enumeration import Enumerated, EnumeratedResult, FiniteNoise
+from unmoved.smooth.classifiers.firstorder import FirstOrderResult, FirstOrderSmoothed, first_order_radius
+from unmoved.smooth.classifiers.percentile import PercentileBounds, SmoothedRegression, percentile_bounds
+from unmoved.smooth.classifiers.results import ABSTAIN, Prediction, SmoothedResult
+from unmoved.smooth.classifiers.segmentation import SegmentationResult, SmoothedSegmentation
+from unmoved.smooth.classifiers.smoothed import Smoothed
+from unmoved.smooth.classifiers.topk import top_k_from_counts, top_k_radius
+from unmoved.smooth.draws.noise import Noise
+from unmoved.smooth.draws.seeds import Purpose, Stream, input_seed
+from unmoved.smooth.noises.ablation import Ablation
+from unmoved.smooth.noises.discrete import Discrete
+from unmoved.smooth.noises.gaussian import Gaussian
+from unmoved.smooth.noises.laplace import Laplace
+from unmoved.smooth.noises.patches import Blocks, Columns
+from unmoved.smooth.noises.sparse import Sparse
+from unmoved.smooth.noises.splitting import DerandomizedSplitting, Splitting
+from unmoved.smooth.noises.uniform import Uniform
+from unmoved.smooth.radii.conversions import Conversion, InNorm, from_l2
+from unmoved.smooth.radii.search import radius_by_search
 from unmoved.smooth.statistics import BOUNDS, largest_radius, samples_needed
-from unmoved.smooth.topk import top_k_from_counts, top_k_radius
-from unmoved.smooth.uniform import Uniform
+from unmoved.smooth.voting.sampling import VoteCounter, Votes, same_at_every_position
 
 __all__ = [
     "ABSTAIN",

@@ -16,7 +16,7 @@ from scipy.stats import beta, chi2
 
 from unmoved.core.errors import UsageError
 from unmoved.smooth import Noise, Purpose, Smoothed, Stream
-from unmoved.smooth.search import WHOLE_NORMS, radius_by_search
+from unmoved.smooth.radii.search import WHOLE_NORMS, radius_by_search
 
 Copies = npt.NDArray[np.float32]
 PROBABILITIES = (0.0, 1e-9, 0.05, 0.3, 0.5, 0.6, 0.8, 0.95, 0.999, 1 - 1e-12, 1.0)

@@ -1,0 +1,1 @@
+"""Smoothed models and what they answer: classes, percentiles, segments, top k."""

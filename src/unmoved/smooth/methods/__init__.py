@@ -1,0 +1,1 @@
+"""Smoothing as methods that decide problems."""

@@ -1,0 +1,1 @@
+"""The noises, one file each, with their theorems."""

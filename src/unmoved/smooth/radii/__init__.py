@@ -1,0 +1,1 @@
+"""From probabilities to radii: by search, and from one norm to another."""

@@ -1,0 +1,1 @@
+"""The base classifier's votes on noisy copies: made fast, spread over workers, counted, kept."""
