@@ -123,3 +123,27 @@ def test_misuse_is_said_at_the_door(unmoved, bench, tmp_path, more, said):
     out = tmp_path / "out"
     done = unmoved("radius", bench.path("line.onnx"), "--data", bench.path("test.npz"), "--out", out, *more)
     assert done.code == 2 and said in done.err and not out.exists()
+
+
+@pytest.mark.parametrize("word", KINDS)
+def test_a_timeout_says_what_is_proved_of_a_smaller_size(unmoved, bench, ledger, tmp_path, word):
+    """Without any time every input is a timeout: what stands beside it is below the distance, and is checked."""
+    given = ("--data", bench.path("test.npz"), "--threat", f"{word}:{EPS[word]}", "--method", "branch")
+    done = unmoved("certify", bench.path("line.onnx"), *given, "--seconds", "1e-9", "--out", tmp_path)
+    assert done.code == 0 and "timeouts are proved at smaller sizes" in done.out
+    rows, far, beside = ledger(tmp_path), bench.margins(KINDS[word]), 0
+    for row, most in zip(rows, far, strict=True):
+        assert row["verdict"] == "UNKNOWN" and row["reason"].startswith("timeout") and row["radius"] is None
+        if "smaller" in row["details"]:
+            size, unit = float(Fraction(row["details"]["smaller"]["eps"])), float(EPS[word]) / 64
+            assert min(most, float(EPS[word])) - unit <= size <= most
+            beside += 1
+    assert beside == sum(far > float(EPS[word]) / 64)
+    again = unmoved("check", tmp_path, "--json")
+    assert again.code == 0 and again.data["accepted"] == again.data["of"] == beside
+    assert (
+        unmoved("report", tmp_path, "--out", tmp_path / "page.html", "--json").data["questions"][0]["certified"][
+            "count"
+        ]
+        == 0
+    )

@@ -36,7 +36,10 @@ Clip = Annotated[
     str | None, typer.Option(help="Range that every input element keeps, such as 0,1 for images. Default: no range.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Seconds = Annotated[float | None, typer.Option(help="Wall time for each batch of inputs; then UNKNOWN(timeout).")]
+Seconds = Annotated[
+    float | None,
+    typer.Option(help="Wall time for each batch of inputs; then UNKNOWN(timeout), and a tenth more for smaller sizes."),
+]
 Sigma = Annotated[
     str | None,
     typer.Option(

@@ -13,7 +13,7 @@ from unmoved.cli import console, criterion
 from unmoved.cli.output import export
 from unmoved.cli.reasons import reasons
 from unmoved.cli.stores import FILE
-from unmoved.core import Semantics, UsageError
+from unmoved.core import Semantics, UsageError, decimal_down
 from unmoved.core.threat import Threat
 from unmoved.evaluate.methods import Sampling, certifying
 from unmoved.evaluate.results import Results
@@ -230,6 +230,10 @@ def show(job: Job, answers: list[Row], request: Request) -> None:
     console.OUT.print(summary_table([Results(job.run, tuple(answers))]))
     for text in reasons(answers):
         console.line(text)
+    smaller = [row.smaller for row in answers if row.smaller is not None]
+    if smaller:
+        ends = " to ".join(decimal_down(size, 5) for size in dict.fromkeys((min(smaller), max(smaller))))
+        console.line(f"{len(smaller)} timeouts are proved at smaller sizes: {ends} (unmoved radius looks further)")
     where = request.out if request.store is None else request.store
     console.line(f"kept in {request.out}; next: unmoved check {where}, unmoved report {where}", style="dim")
 

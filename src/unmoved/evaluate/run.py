@@ -8,14 +8,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from unmoved.attack import suite
-from unmoved.certifier import Bracket, bracket, certify_all
+from unmoved.certifier import certify_all
 from unmoved.core import (
     REAL,
     Budget,
@@ -31,6 +30,7 @@ from unmoved.core import (
 )
 from unmoved.core.threat import AnyFloats
 from unmoved.evaluate.notes import StoreNotes
+from unmoved.evaluate.sizes import ATTACK, LATE, Beside, radius, smaller
 from unmoved.ir import Network
 from unmoved.loaders import Runtime
 from unmoved.record import Row, Run
@@ -39,8 +39,6 @@ from unmoved.store import Entry, Store, done, row_entry, rows
 from unmoved.threats import Changes, Lp
 
 _DOOR = 256
-ATTACK = "quick"
-"""The suite that looks for the least broken size beside a radius."""
 
 Progress = Callable[[int, int, Sequence[Row]], None]
 """Called with (inputs done, inputs in all, the rows that are new)."""
@@ -196,45 +194,35 @@ def _chunk(job: Job, run: Run, store: Store, indices: Sequence[int]) -> list[Row
         if certificate.verdict is not Verdict.UNKNOWN and of != job.function:
             raise UsageError("function", job.function, f"{of!r}, the function that {job.method.name} speaks of")
         row, parts = _keep(i, int(job.data.y[i]), certificate, _prediction(job, i, certificate))
-        if beside is not None:
-            row, parts = _beside(row, parts, beside)
+        for name, other in beside.items():
+            row, parts = _beside(row, parts, name, other)
         fresh.append(row)
         entries += [*parts, row_entry(run, row)]
     store.write(entries)
     return fresh
 
 
-def _answers(job: Job, problems: Sequence[Problem]) -> list[tuple[Certificate, Bracket | None]]:
-    """Return each problem's certificate; where radii are asked for, also what is broken above it."""
+def _answers(job: Job, problems: Sequence[Problem]) -> list[tuple[Certificate, Beside]]:
+    """Return each problem's certificate, and those of other sizes that belong beside it."""
     seed, unchecked = job.seed, job.unchecked
-    if job.kind != "radius":
-        plain = certify_all(problems, job.method, Budget(job.seconds), seed=seed, unchecked=unchecked)
-        return [(each, None) for each in plain]
-    assert isinstance(job.threat, Lp), "whoever asks for a radius has seen to it"
-    attack = suite(ATTACK, None if job.threat.norm == "inf" else job.threat.norm)
-    found = [
-        bracket(
-            problem,
-            job.method,
-            Budget(job.seconds),
-            seed=seed,
-            steps=job.steps,
-            attack=attack,
-            unchecked=unchecked,
-        )
-        for problem in problems
-    ]
-    return [(each.certificate, each) for each in found]
+    if job.kind == "radius":
+        asked = partial(radius, seed=seed, steps=job.steps, unchecked=unchecked)
+        return [asked(problem, job.method, Budget(job.seconds)) for problem in problems]
+    found = certify_all(problems, job.method, Budget(job.seconds), seed=seed, unchecked=unchecked)
+    if job.kind != "certify" or job.function != "f":
+        return [(each, {}) for each in found]
+    late = Budget(max(LATE, job.seconds / 10))
+    return [(each, smaller(problem, each, late, seed=seed)) for problem, each in zip(problems, found, strict=True)]
 
 
-def _beside(row: Row, parts: list[Entry], found: Bracket) -> tuple[Row, list[Entry]]:
-    """Return the row with the least broken size, and the bundle of its witness among what is to be written."""
-    witness = found.witness
-    if witness is None or witness.manifest is None or witness.payload is None:
+def _beside(row: Row, parts: list[Entry], name: str, found: Certificate) -> tuple[Row, list[Entry]]:
+    """Return the row with the size of another certificate under this name, and its bundle among what is written."""
+    if found.manifest is None or found.payload is None:
         return row, parts
-    bundle = [Entry.of("manifest", witness.manifest), Entry.of("payload", witness.payload)]
-    told = {"eps": str(found.broken), "certificate": bundle[0].name, "payload": bundle[1].name}
-    return replace(row, details={**row.details, "broken": told}), [*parts, *bundle]
+    bundle = [Entry.of("manifest", found.manifest), Entry.of("payload", found.payload)]
+    size = found.problem.threat.size
+    told = {"eps": str(size), "certificate": bundle[0].name, "payload": bundle[1].name}
+    return replace(row, details={**row.details, name: told}), [*parts, *bundle]
 
 
 def _prediction(job: Job, index: int, certificate: Certificate) -> int | None:

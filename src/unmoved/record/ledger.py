@@ -95,17 +95,22 @@ class Row:
 
     @property
     def bundles(self) -> tuple[tuple[str, str], ...]:
-        """The names of (manifest, payload) of the certificate, and of a witness of another size beside it."""
-        beside = self.details.get("broken")
-        pairs = [(self.certificate, self.payload)]
-        if isinstance(beside, Mapping):
-            pairs.append((beside["certificate"], beside["payload"]))
+        """The names of (manifest, payload) of the certificate, and of those of other sizes beside it."""
+        others = [self.details.get(name) for name in ("broken", "smaller")]
+        beside = [(each["certificate"], each["payload"]) for each in others if isinstance(each, Mapping)]
+        pairs = [(self.certificate, self.payload), *beside]
         return tuple(dict.fromkeys((c, p) for c, p in pairs if c is not None and p is not None))
 
     @property
     def broken_from(self) -> Fraction | None:
         """The least size at which a checked witness breaks the input, where the run looked for it (kind "radius")."""
         beside = self.details.get("broken")
+        return Fraction(beside["eps"]) if isinstance(beside, Mapping) else None
+
+    @property
+    def smaller(self) -> Fraction | None:
+        """The largest size below the threat's that was proved after a timeout, None where none was."""
+        beside = self.details.get("smaller")
         return Fraction(beside["eps"]) if isinstance(beside, Mapping) else None
 
     @property

@@ -1,0 +1,37 @@
+"""Certificates of other sizes than the asked one, each by the name under which a row's details keep it."""
+
+from __future__ import annotations
+
+from unmoved.attack import suite
+from unmoved.certifier import bracket, certify_radius
+from unmoved.core import Budget, Certificate, Code, Method, Problem, Verdict
+from unmoved.refine import LinearMethod
+from unmoved.threats import Lp
+
+ATTACK = "quick"
+"""The suite that looks for the least broken size beside a radius."""
+LATE = 1.0
+"""Seconds, or a tenth of the given ones, that a batch has after a timeout for what can be proved of smaller sizes."""
+STEPS = 6
+
+Beside = dict[str, Certificate]
+
+
+def radius(
+    problem: Problem, method: Method, budget: Budget, *, seed: int, steps: int, unchecked: bool
+) -> tuple[Certificate, Beside]:
+    """Return the certificate of the largest size that is proved, and as "broken" the witness of the least broken."""
+    threat = problem.threat
+    assert isinstance(threat, Lp), "whoever asks for a radius has seen to it"
+    attack = suite(ATTACK, None if threat.norm == "inf" else threat.norm)
+    found = bracket(problem, method, budget, seed=seed, steps=steps, attack=attack, unchecked=unchecked)
+    return found.certificate, {} if found.witness is None else {"broken": found.witness}
+
+
+def smaller(problem: Problem, found: Certificate, late: Budget, *, seed: int) -> Beside:
+    """Return as "smaller" what linear bounds prove of a smaller size, where the time for the asked one was too short."""
+    timeout = found.reason is not None and found.reason.code is Code.TIMEOUT and found.finding.guarantee.of == "f"
+    if not timeout or not isinstance(problem.threat, Lp) or late.spent:
+        return {}
+    best = certify_radius(problem, LinearMethod(), Budget(late.left), seed=seed, steps=STEPS)
+    return {"smaller": best} if best.verdict is Verdict.CERTIFIED else {}
