@@ -29,7 +29,7 @@ def radius(
 
 
 def smaller(problem: Problem, found: Certificate, late: Budget, *, seed: int) -> Beside:
-    """Return as "smaller" what linear bounds prove of a smaller size, where the time for the asked one was too short."""
+    """Return as "smaller" what linear bounds prove of a smaller size, where the asked one met a timeout."""
     timeout = found.reason is not None and found.reason.code is Code.TIMEOUT and found.finding.guarantee.of == "f"
     if not timeout or not isinstance(problem.threat, Lp) or late.spent:
         return {}
