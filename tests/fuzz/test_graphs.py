@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from graphs import KINDS, Draft
+from operators import MORE
 
 from unmoved_check.exact import ExactEngine
 from unmoved_check.exact_numbers import times_power
@@ -60,7 +61,7 @@ def examined(seed: int) -> int:
     x, at, both = (rng.integers(-8, 9, draft.shape) / 4).astype(np.float32), "x", 0
     for _ in range(int(rng.integers(1, 5))):
         before, constants = list(draft.nodes), dict(draft.constants)
-        kind = draft.some(*KINDS)
+        kind = draft.some(*KINDS, *MORE)
         kind(draft, at, draft.shapes[at])
         name = draft.nodes[-1].output[0]
         data = draft.bytes(name)
