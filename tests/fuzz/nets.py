@@ -62,6 +62,9 @@ def _half(corners: tuple[Point, ...], values: list[Fraction]) -> tuple[Point, ..
     return tuple(found)
 
 
+BENT = ("Relu", "Relu", "LeakyRelu", "Clip", "Abs", "PRelu")
+
+
 def fractions(values: np.ndarray) -> list[Fraction]:
     return [F(float(v)) for v in values.ravel()]
 
@@ -131,19 +134,54 @@ class Net:
 
         self._each(step)
 
+    def deconv(self) -> None:
+        """ConvTranspose of two taps, of which the front one is cut off: y[o] = w[0] x[o + 1] + w[1] x[o]."""
+        before, width = self.at, self.widths[self.at]
+        kernel, bias = self._numbers(1, 1, 2), self._numbers(1)
+        image = self._put("Reshape", [before, self._constant(np.array([1, 1, width]))], width)
+        made = self._put("ConvTranspose", [image, self._constant(kernel), self._constant(bias)], width, pads=[1, 0])
+        name = self._put("Reshape", [made, self._constant(np.array([1, width]))], width)
+        (a, b), (shift,) = fractions(kernel), fractions(bias)
+
+        def step(p: Piece) -> list[Piece]:
+            maps = p.tensors[before]
+            found = [combined([a, b], [maps[i + 1], maps[i]], shift) for i in range(width - 1)]
+            return [p.put(name, [*found, combined([b], maps[-1:], shift)])]
+
+        self._each(step)
+
     def bent(self) -> None:
-        """Relu, LeakyRelu or Clip: affine between kinks."""
-        op, before, width = self.rng.choice(["Relu", "Relu", "LeakyRelu", "Clip"]), self.at, self.widths[self.at]
-        if op == "Relu":
-            name, kinks = self._put("Relu", [before], width), [(F(0), F(0), F(1))]
-        elif op == "LeakyRelu":
-            alpha = float(np.float32(self.rng.choice([0.0, 0.01, 0.3, 0.9])))
-            name, kinks = self._put("LeakyRelu", [before], width, alpha=alpha), [(F(0), F(alpha), F(1))]
-        else:
+        """Relu, LeakyRelu, PRelu, Abs or Clip: affine between kinks."""
+        op, before, width = self.rng.choice(BENT), self.at, self.widths[self.at]
+        slopes = [F(0)] * width
+        if op == "Clip":
             low, high = np.sort(self._numbers(2))
             name = self._put("Clip", [before, self._constant(low), self._constant(high)], width)
-            kinks = [(F(float(low)), F(0), F(1)), (F(float(high)), F(1), F(0))]
-        self.maps.append(lambda pieces: _bend(pieces, before, name, width, kinks))
+            kinks = [[(F(float(low)), F(0), F(1)), (F(float(high)), F(1), F(0))]] * width
+        else:
+            if op == "Abs":
+                slopes = [F(-1)] * width
+                name = self._put("Abs", [before], width)
+            elif op == "LeakyRelu":
+                alpha = float(np.float32(self.rng.choice([0.0, 0.01, 0.3, 0.9, 1.0, 1.7, -0.6])))
+                slopes = [F(alpha)] * width
+                name = self._put("LeakyRelu", [before], width, alpha=alpha)
+            elif op == "PRelu":
+                given = np.abs(self._numbers(width)) % 1 if self.rng.random() < 0.5 else self._numbers(width)
+                slopes = fractions(given)
+                name = self._put("PRelu", [before, self._constant(given)], width)
+            else:
+                name = self._put("Relu", [before], width)
+            kinks = [[(F(0), slope, F(1))] for slope in slopes]
+        self.maps.append(lambda pieces: _bend(pieces, before, name, kinks))
+
+    def larger(self, earlier: str) -> None:
+        """Max or Min of two tensors."""
+        before, width, op = self.at, self.widths[self.at], str(self.rng.choice(["Max", "Min"]))
+        name = self._put(op, [before, earlier], width)
+        self.maps.append(
+            lambda pieces: _larger(pieces, name, width, lambda p, i: (p.tensors[before][i], p.tensors[earlier][i]), op)
+        )
 
     def pool(self) -> None:
         """The greater of each element and the next."""
@@ -152,17 +190,9 @@ class Net:
         made = self._put("MaxPool", [image], width - 1, kernel_shape=[2])
         name = self._put("Reshape", [made, self._constant(np.array([1, width - 1]))], width - 1)
 
-        def steps(pieces: list[Piece]) -> list[Piece]:
-            for i in range(width - 1):
-                fresh = []
-                for p in pieces:
-                    a, b = p.tensors[before][i : i + 2]
-                    for sign, part in halves(p, combined([F(1), F(-1)], [a, b])):
-                        fresh.append(part.put(name, [*(part.tensors[name] if i else ()), a if sign > 0 else b]))
-                pieces = fresh
-            return pieces
-
-        self.maps.append(steps)
+        self.maps.append(
+            lambda pieces: _larger(pieces, name, width - 1, lambda p, i: p.tensors[before][i : i + 2], "Max")
+        )
 
     def joined(self, earlier: str) -> None:
         """A residual sum or difference."""
@@ -197,11 +227,26 @@ class Net:
         return found
 
 
-def _bend(
-    pieces: list[Piece], before: str, name: str, width: int, kinks: list[tuple[Fraction, Fraction, Fraction]]
+def _larger(
+    pieces: list[Piece], name: str, width: int, pair: Callable[[Piece, int], Sequence[Affine]], op: str
 ) -> list[Piece]:
-    """f with slopes (below, above) at every kink, and f(kink) = kink for Clip, 0 at 0 for the others."""
+    """The larger (Min: the smaller) of a pair for every element."""
     for i in range(width):
+        fresh = []
+        for p in pieces:
+            a, b = pair(p, i)
+            for sign, part in halves(p, combined([F(1), F(-1)], [a, b])):
+                best = a if (sign > 0) == (op == "Max") else b
+                fresh.append(part.put(name, [*(part.tensors[name] if i else ()), best]))
+        pieces = fresh
+    return pieces
+
+
+def _bend(
+    pieces: list[Piece], before: str, name: str, every: Sequence[Sequence[tuple[Fraction, Fraction, Fraction]]]
+) -> list[Piece]:
+    """f, element by element: slopes (below, above) at every kink; f(kink) = kink for Clip, f(0) = 0 for the others."""
+    for i, kinks in enumerate(every):
         fresh = []
         for p in pieces:
             z = p.tensors[before][i]
@@ -225,12 +270,12 @@ def random_net(rng: np.random.Generator, inputs: int, *, wild: bool) -> Net:
     net = Net(rng, inputs, wild)
     for _ in range(int(rng.integers(1, 4))):
         net.gemm(int(rng.integers(2, 5)))
-        if rng.random() < 0.2:
-            net.conv()
+        if rng.random() < 0.3:
+            (net.conv if rng.random() < 0.5 else net.deconv)()
         start = net.at
         net.bent()
-        if rng.random() < 0.4:
-            net.joined(start)
+        if rng.random() < 0.5:
+            (net.joined if rng.random() < 0.6 else net.larger)(start)
         if rng.random() < 0.2 and net.widths[net.at] > 1:
             net.pool()
     net.gemm(int(rng.integers(2, 4)))

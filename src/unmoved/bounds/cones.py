@@ -125,8 +125,8 @@ class Cone:
 
     @property
     def widest(self) -> int:
-        """The largest number of places seen of one tensor."""
-        return max((len(places) for places in self.seen.values()), default=1)
+        """The largest number of places seen of one tensor; 1 where a row ends before it sees any."""
+        return max(1, *(len(places) for places in self.seen.values()), 1)
 
     def descend(self, rows: Rows, owner: Tensor) -> Rows:
         """Take rows back, coefficients[t] (R, places of t); the result's, flat too, are of the tensors in `end`."""

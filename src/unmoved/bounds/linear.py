@@ -67,6 +67,7 @@ class LinearBounds:
         Upper bounds come first: an element that they settle needs no lower one. A spent budget leaves the rest as is.
         """
         name = op.inputs[index]
+        shape = self.shapes[name]
         low, high = (end.flatten(1).clone() for end in (self.bounds[name].low, self.bounds[name].high))
         chosen = mask.flatten(1)
         for elements in torch.split(chosen.any(0).nonzero()[:, 0], self._block()):
@@ -77,10 +78,11 @@ class LinearBounds:
             ask = self._at_input(rows) if set(rows.coefficients) <= {self.network.input} else self._lazily(rows)
             most = -_sure(ask(chosen[:, elements], -1.0))
             high[:, elements] = torch.fmin(ends.high, most)
-            still = chosen[:, elements] & ~settled(op, Bounds(ends.low, high[:, elements]))
+            # whole tensors: an operator may treat every element in its own way
+            done = settled(op, Bounds(low.view(-1, *shape), high.view(-1, *shape))).flatten(1)
+            still = chosen[:, elements] & ~done[:, elements]
             low[:, elements] = torch.fmax(ends.low, _sure(ask(still, 1.0)))
         # Ends that rounding made cross (a set that is a point) are put back into order.
-        shape = self.shapes[name]
         ordered = torch.minimum(low, high), torch.maximum(low, high)
         self.bounds[name] = Bounds(*(end.view(-1, *shape) for end in ordered))
 
