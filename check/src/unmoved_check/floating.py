@@ -6,7 +6,6 @@ the region share its bounds (floating_bounds), and all parts, and all leaves, tr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,10 +14,12 @@ from math import inf, nextafter
 import numpy as np
 from numpy.typing import NDArray
 
-from unmoved_check.floating_bounds import CELLS, Facts, Refinement, checked, default_slopes
-from unmoved_check.floating_rounding import TINY, Array, U, down, float_down, float_up, nearest, up, weighed
-from unmoved_check.floating_steps import Box, Boxes, Owner
-from unmoved_check.floating_walk import Overrides, Shared, Walk, least_on, least_on_ball, made, regions, sure, table
+from unmoved_check.floating_bounds import CELLS, Facts, Refinement, checked
+from unmoved_check.floating_boxes import Box, Boxes, Owner
+from unmoved_check.floating_hull import input_hull, part_hulls, wider
+from unmoved_check.floating_leaves import chosen_slopes, chosen_tables, cut, cut_boxes, multiplied
+from unmoved_check.floating_rounding import Array, U, float_down, nearest, weighed
+from unmoved_check.floating_walk import Shared, Walk, least_on, least_on_ball, made, regions, sure
 from unmoved_check.leaf import (
     BENT,
     NO_CHOICES,
@@ -34,7 +35,7 @@ from unmoved_check.leaf import (
 )
 from unmoved_check.model.steps import Graph, sources
 from unmoved_check.outcome import Rejection
-from unmoved_check.region import Cut, Part, Region
+from unmoved_check.region import Part, Region
 
 __all__ = ["FloatEngine", "Shared", "Walk", "checked", "input_hull", "least_on", "least_on_ball", "require_ieee"]
 
@@ -180,7 +181,7 @@ class FloatEngine:
             cuts = self._split(walk, part)
             empty = self._passed_on(cuts, walk)
             walk.cuts = cuts
-            walk.slopes, walk.given = _slopes(walk, part), _tables(shared, part)
+            walk.slopes, walk.given = chosen_slopes(walk, part), chosen_tables(shared, part)
             margins = walk.finish(self.steps, len(self.steps), region)
             found += [None if e else float(m) for m, e in zip(margins, empty, strict=True)]
         return found
@@ -197,7 +198,7 @@ class FloatEngine:
                     walk.coefs.setdefault(split.value, np.zeros(shape))
                 low, high = cuts[split.value]
                 cut(low[r], high[r], split)
-                shift[r] = nextafter(shift[r] + _multiplied(walk.coefs[split.value][r], split), -inf)
+                shift[r] = nextafter(shift[r] + multiplied(walk.coefs[split.value][r], split), -inf)
         walk.pay(shift, 0.0)
         return cuts
 
@@ -210,7 +211,7 @@ class FloatEngine:
             if step is not None and self.leading[value] and self.elementwise[value - 1]:
                 origin = sources(self.graph.steps[value - 1])
                 if any(v in cuts for v in origin):
-                    fresh = step.forward(_cut_boxes(walk, cuts, origin))
+                    fresh = step.forward(cut_boxes(walk, cuts, origin))
                     low, high = cuts.get(value, walk.ends(value))
                     cuts[value] = (np.maximum(low, fresh.low), np.minimum(high, fresh.high))
             if value in cuts:
@@ -263,113 +264,3 @@ def require_ieee() -> None:
     nearest_ = one + U == one and -one - U == -one and one + 3 * U == one + 4 * U
     if not nearest_ or not small * 0.5 > 0.0:
         raise Rejection("floating-point arithmetic is not IEEE round-to-nearest here")
-
-
-def cut(low: Array, high: Array, split: Split) -> None:
-    """Cut the bounds (n,) of one row by z_i >= p or z_i <= p, p rounded outward."""
-    if split.positive:
-        low[split.index] = max(low[split.index], float_down(split.point))
-    else:
-        high[split.index] = min(high[split.index], float_up(split.point))
-
-
-def _multiplied(row: Array, split: Split) -> float:
-    """Add what a split's multiplier makes of a row, and return a lower bound of the constant that comes with it.
-
-    Weak duality: on z >= p, row >= row - m (z - p). The coefficient fl(a - m) is a less some m' >= 0, because rounding
-    is monotone, with |m' - m| <= u |fl(a - m)|: m' p is what the constant gains.
-    """
-    signed = split.multiplier if split.positive else -split.multiplier
-    row[split.index] -= signed
-    if not split.point:
-        return 0.0
-    low, high = float_down(split.point), float_up(split.point)
-    gain = min(nextafter(signed * low, -inf), nextafter(signed * high, -inf))
-    loss = 2.0 * U * abs(float(row[split.index])) * max(abs(low), abs(high)) + TINY
-    return nextafter(gain - loss, -inf)
-
-
-def _cut_boxes(walk: Walk, cuts: Overrides, origin: Sequence[int]) -> Boxes:
-    """The boxes with one row a leaf where the sources of a step are cut."""
-    found = list(walk.shared.boxes)
-    for v in origin:
-        found[v] = Box(*(cuts[v] if v in cuts else walk.ends(v)))
-    return found
-
-
-def _slopes(walk: Walk, leaves: Sequence[Leaf]) -> dict[int, Array]:
-    """The lower lines' slopes of leaves that choose them, (leaves, n); the others' default."""
-    found: dict[int, Array] = {}
-    for value in sorted({v for leaf in leaves for v in leaf.slopes}):
-        low, high = walk.cuts.get(value, walk.ends(value))
-        found[value] = np.array(np.broadcast_to(default_slopes(low, high), (len(leaves), low.shape[1])))
-        own = [r for r, leaf in enumerate(leaves) if value in leaf.slopes]
-        given = np.frombuffer(b"".join(leaves[r].slopes[value] for r in own), dtype=np.uint8)
-        found[value][own] = given.reshape(len(own), -1) / 255.0
-    return found
-
-
-def _tables(shared: Shared, leaves: Sequence[Leaf]) -> dict[int, Array]:
-    """Choices of a leaf's own, (leaves, 2, n); those of all leaves, or NaN, where there are none."""
-    found: dict[int, Array] = {}
-    for r, leaf in enumerate(leaves):
-        for value, numbers in leaf.given.items():
-            if value not in found:
-                common = table(shared.given.get(value))
-                one = np.full((1, 2, len(numbers) // 2), np.nan) if common is None else common
-                found[value] = np.repeat(one, len(leaves), axis=0)
-            found[value][r] = np.array(numbers, dtype=np.float64).reshape(2, -1)
-    return found
-
-
-def input_hull(region: Region) -> Box | None:
-    """A box around the region, every end rounded outward; None when the region is empty."""
-    if region.ball is not None:
-        center, eps = np.array(region.ball.center), float_up(region.ball.eps)
-        low, high = down(center - eps), up(center + eps)
-    else:
-        if region.box is None:
-            raise ValueError("a region without a ball or a box")
-        low, high = np.array(region.box[0]), np.array(region.box[1])
-    if region.clip is not None:
-        low = np.maximum(low, float_down(region.clip[0]))
-        high = np.minimum(high, float_up(region.clip[1]))
-    for limit in region.cuts:
-        _limited(low, high, limit)
-    return None if bool((low > high).any()) else Box(low, high)
-
-
-def part_hulls(hull: Box, parts: Sequence[Part | None]) -> tuple[Box, NDArray[np.bool_]]:
-    """Boxes around parts of a region, a row each, and which parts are empty: their rows are the whole region's."""
-    low, high = (np.tile(end, (len(parts), 1)) for end in (hull.low, hull.high))
-    for r, part in enumerate(parts):
-        for limit in part.cuts if part is not None else ():
-            _limited(low[r], high[r], limit)
-    empty = np.asarray((low > high).any(axis=1))
-    low[empty], high[empty] = hull.low, hull.high
-    return Box(low, high), empty
-
-
-def wider(parts: Sequence[Part | None], most: int) -> list[Part | None]:
-    """For every part the widest around it that holds at most `most` of the parts, or itself."""
-    chains, inside = [], Counter[Part]()
-    for part in parts:
-        chain: list[Part] = []
-        while part is not None:
-            chain.append(part)
-            part = part.outer
-        chains.append(chain)
-        inside.update(chain)
-    found: list[Part | None] = []
-    for chain in chains:
-        around = [part for part in chain if inside[part] <= most]
-        found.append(around[-1] if around else chain[0] if chain else None)
-    return found
-
-
-def _limited(low: Array, high: Array, limit: Cut) -> None:
-    """Cut a box (n,), the point rounded outward."""
-    if limit.below:
-        high[limit.index] = min(high[limit.index], float_up(limit.point))
-    else:
-        low[limit.index] = max(low[limit.index], float_down(limit.point))

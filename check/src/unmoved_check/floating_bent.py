@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unmoved_check.floating_boxes import Box, Boxes, Elements, Owner, Parts, greatest, taken
 from unmoved_check.floating_curves import FloatCurve
 from unmoved_check.floating_rounding import TINY, Array, U, dots, down, gamma, up, weighed
-from unmoved_check.floating_steps import Box, Boxes, Elements, Owner, Parts, greatest, taken
 from unmoved_check.model.steps import Elementwise, Product
 
 Ends = tuple[Array, Array]

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct
+from unmoved_check.floating_boxes import Box, Boxes, Elements
 from unmoved_check.floating_cone import AnyStep, Cone, bunches, cone
+from unmoved_check.floating_kinks import FloatMaximum, FloatRelu
 from unmoved_check.floating_rounding import LARGEST, Array
-from unmoved_check.floating_steps import Box, Boxes, Elements, FloatMaximum, FloatRelu
 from unmoved_check.floating_walk import Shared, Walk, regions
 from unmoved_check.leaf import BENT, Choices, Origin
 from unmoved_check.model.steps import Graph

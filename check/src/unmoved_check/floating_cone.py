@@ -14,20 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct
+from unmoved_check.floating_boxes import Elements, Parts, scattered
 from unmoved_check.floating_deployed import FloatRounded
+from unmoved_check.floating_kinks import FloatRelu
+from unmoved_check.floating_linear import FloatConv, FloatDense
 from unmoved_check.floating_rounding import Array
-from unmoved_check.floating_steps import (
-    Elements,
-    FloatConv,
-    FloatDense,
-    FloatRelu,
-    FloatScale,
-    FloatSelect,
-    FloatStep,
-    FloatSum,
-    Parts,
-    scattered,
-)
+from unmoved_check.floating_select import FloatSelect
+from unmoved_check.floating_steps import FloatScale, FloatStep, FloatSum
 from unmoved_check.model.steps import Conv, Dense, Graph, Maximum, Select, sources
 
 AnyStep = FloatStep | FloatElementwise | FloatProduct

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unmoved_check.floating_boxes import Box, Boxes, Parts, greatest
 from unmoved_check.floating_rounding import Array, down, float_up, up
-from unmoved_check.floating_steps import Box, Boxes, FloatStep, Parts, greatest
+from unmoved_check.floating_steps import FloatStep
 from unmoved_check.model.steps import Rounded
 from unmoved_check.outcome import Rejection
 

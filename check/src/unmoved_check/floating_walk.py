@@ -15,24 +15,13 @@ from typing import TypeVar
 import numpy as np
 
 from unmoved_check.floating_bent import FloatElementwise, FloatProduct, Planes
+from unmoved_check.floating_boxes import Box, Boxes, Owner, Parts, scattered, taken
 from unmoved_check.floating_cone import WHOLE, AnyStep, Cone
 from unmoved_check.floating_deployed import FloatRounded
+from unmoved_check.floating_kinks import Bends, FloatMaximum, FloatRelu
 from unmoved_check.floating_rounding import TINY, Array, U, dots, down, float_up, gamma, up, weighed
-from unmoved_check.floating_steps import (
-    Bends,
-    Box,
-    Boxes,
-    FloatMaximum,
-    FloatRelu,
-    FloatSelect,
-    FloatStep,
-    FloatSum,
-    Owner,
-    Parts,
-    prepared,
-    scattered,
-    taken,
-)
+from unmoved_check.floating_select import FloatSelect
+from unmoved_check.floating_steps import FloatStep, FloatSum, prepared
 from unmoved_check.leaf import Given
 from unmoved_check.model.steps import Elementwise, Product, Rounded, Step
 from unmoved_check.region import Ball, Region
