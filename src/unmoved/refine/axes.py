@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
 from unmoved.bounds import LinearBounds, Query
 from unmoved.ops import evaluate
@@ -32,9 +32,9 @@ def gains(known: LinearBounds, query: Query) -> Tensor:
     units = {
         op.inputs[0]: _evenness(known, op.inputs[0])[query.owner] for op in known.ops if isinstance(op, Elementwise)
     }
-    signs = torch.Generator(width.device).manual_seed(0)
-    spread = SobolEngine(width.shape[1])  # type: ignore[no-untyped-call]
-    at = spread.draw(POINTS + 1, dtype=width.dtype)[1:].to(width.device)
+    # numpy's: the command line goes without those parts of torch that its generators need
+    chance = np.random.default_rng(0)
+    at = torch.as_tensor(chance.random((POINTS, width.shape[1]))).to(width)
     with torch.enable_grad():
         x = (low + at[:, None] * width).flatten(0, 1).requires_grad_(True)
         values = evaluate(known.ops, network, x.view(-1, *network.input_shape), keep=[*units, network.output])
@@ -42,7 +42,7 @@ def gains(known: LinearBounds, query: Query) -> Tensor:
         stirred = moved.new_zeros(())
         for name, weights in units.items():
             weight = weights.repeat(POINTS, 1)
-            sign = torch.randint(0, 2, weight.shape, generator=signs, device=weight.device) * 2 - 1
+            sign = torch.as_tensor(chance.choice((-1.0, 1.0), weight.shape)).to(weight)
             stirred = stirred + (values[name].flatten(1) * weight * sign).sum()
         slopes = [_gradient(moved, x), _gradient(stirred, x)]
     parts = [slope.abs().view(POINTS, *width.shape).mean(0) * width for slope in slopes]
