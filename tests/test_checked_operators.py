@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from unmoved import Budget, LinearMethod, Linf, Problem, SameClass, Verdict, certify
-from unmoved.core import Certificate
+from unmoved.core import FLOAT32, Certificate
 from unmoved.loaders.onnx import load_onnx
 from unmoved.loaders.runtime import Runtime
 from unmoved.ops import supported
@@ -23,6 +23,7 @@ from unmoved.refine import BranchMethod
 from unmoved_check.exact import ExactEngine
 from unmoved_check.floating import FloatEngine
 from unmoved_check.leaf import Leaf
+from unmoved_check.model.deployed import COVERED
 from unmoved_check.onnx_reader import read_graph
 from unmoved_check.region import Ball, Region
 
@@ -108,6 +109,14 @@ def test_every_operator_that_is_bounded_has_a_case() -> None:
 @pytest.mark.parametrize("op", sorted(EVERY))
 def test_linear_bounds_become_an_accepted_certificate(op: str) -> None:
     assert accepted(certify(asked(EVERY[op], "1/100"), LinearMethod(), Budget(seconds=60), seed=0))
+
+
+@pytest.mark.parametrize("op", sorted(COVERED & set(EVERY) - {"Sum"}))
+def test_claims_about_every_float32_execution_are_accepted(op: str) -> None:
+    """(The case of a Sum has four terms, of which this semantics knows no order.)"""
+    data, x = net(EVERY[op])
+    problem = Problem(load_onnx(data), x, Linf("1/100"), SameClass(0), semantics=FLOAT32)
+    assert accepted(certify(problem, LinearMethod(), Budget(seconds=60), seed=0))
 
 
 BEYOND = {

@@ -221,6 +221,7 @@ def test_an_inverse_root_off_by_two_units_in_the_last_place_is_covered():
         [node("PRelu", ["x", "c"], "y")],
         [node("PRelu", ["x", "shares"], "y")],
         [node("Sum", ["x", "c"], "y")],
+        [node("Cast", ["x"], "z", to=1), node("Einsum", ["z", "M"], "y", equation="ij,kj->ik")],
         [
             node("Sum", ["x", "x"], "z"),
             node("Max", ["z", "c"], "m"),
@@ -238,6 +239,7 @@ def test_single_operators(nodes):
     rng, worst = np.random.default_rng(3), F(0)
     for _ in range(30):
         constants = {"c": rng.normal(size=7).astype(F32), "axes": np.array([1]), "image": np.array([1, 1, 7])}
+        constants |= {"M": rng.normal(size=(3, 7)).astype(F32)}
         constants |= {"shares": rng.random(7).astype(F32), "b": rng.normal(size=2).astype(F32)}
         constants |= {"W": rng.normal(size=(1, 2, 3)).astype(F32), "V": rng.normal(size=(2, 1, 3)).astype(F32)}
         data = model(nodes, constants, (1, 7), opset=17)

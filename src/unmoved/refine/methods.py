@@ -253,7 +253,7 @@ def spared(ops: Sequence[Op]) -> Payload:
     bent = [op for op in primitives(ops) if isinstance(op, Elementwise | Maximum | Product)]
     kept = {name for op in bent if kinked(op) for name in op.inputs}
     every = dict.fromkeys(name for op in bent for name in op.inputs if name not in kept)
-    return {f"rows/{name}": np.zeros(1, np.uint8) for name in every}
+    return {f"rows/{name.removesuffix(' (rounded)')}": np.zeros(1, np.uint8) for name in every}
 
 
 def _by(answer: Answer, choices: Payload) -> Answer:

@@ -57,8 +57,19 @@ from unmoved_check.outcome import Rejection
 
 COVERED = frozenset(
     (
-        *("Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "Div"),
-        *("Dropout", "Expand", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity"),
+        *("Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "ConvTranspose"),
+        *(
+            "Div",
+            "Dropout",
+            "Einsum",
+            "Expand",
+            "Flatten",
+            "Gather",
+            "Gemm",
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "Identity",
+        ),
         *("LeakyRelu", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean"),
         *("ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Sub", "Sum"),
         *("Tile", "Transpose", "Unsqueeze", "Upsample", "Where", "Sigmoid", "Tanh", "Erf", "Exp"),
@@ -105,6 +116,8 @@ def _check(source: Source, known: Mapping[str, Value]) -> None:
             continue
         if node.op not in COVERED:
             raise Rejection(f"unchecked operator {node.op} under float32-any-order")
+        if node.op == "Cast" and node.integer("to", 0) != 1:
+            raise node.refuse("to another type than float32, under float32-any-order")
         if node.op == "Sum" and len(node.inputs) > 2:
             # its terms may be added in any order, where a chain of steps knows one
             raise node.refuse("of more than two terms under float32-any-order")
