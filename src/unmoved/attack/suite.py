@@ -25,10 +25,9 @@ SUITES: dict[str, Stages] = {
     "thorough": (
         FGSM,
         Pgd(steps=20, restarts=1, targets=2),
-        Annealed(steps=100, restarts=4, targets=9),
+        Annealed(steps=100, restarts=4, targets=3),
         Apgd("ce", steps=100),
         Apgd("dlr", steps=100, restarts=0, targets=9),
-        Apgd("margin", steps=100, restarts=3),
         Fab(steps=100, targets=9),
         Square(queries=5000),
     ),
