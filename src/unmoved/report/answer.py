@@ -28,9 +28,9 @@ METHODS = {
     "linear": "backward linear bounds (CROWN)",
     "smoothing": "randomised smoothing (Cohen, Rosenfeld and Kolter 2019)",
     "pgd": "projected gradient descent (an attack: it can only falsify)",
-    "attack-quick": "an attack: PGD",
-    "attack-standard": "attacks from cheap to dear: PGD, APGD on cross-entropy and on each class",
-    "attack-thorough": "attacks from cheap to dear: PGD, APGD on three losses with restarts, and one without gradients",
+    "attack-quick": "attacks: PGD and annealed descent",
+    "attack-standard": "attacks from cheap to dear: PGD, annealed descent, APGD on cross-entropy and on each class",
+    "attack-thorough": "attacks from cheap to dear: PGD, annealed descent, APGD on two losses, FAB, and one without gradients",
     "smoothed-pgd": "gradient descent on the smoothed model (an attack: it can only falsify)",
 }
 
