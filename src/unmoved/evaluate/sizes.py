@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from unmoved.attack import suite
 from unmoved.certifier import bracket, certify_radius
 from unmoved.core import Budget, Certificate, Code, Method, Problem, Verdict
@@ -20,12 +23,20 @@ Beside = dict[str, Certificate]
 def radius(
     problem: Problem, method: Method, budget: Budget, *, seed: int, steps: int, unchecked: bool
 ) -> tuple[Certificate, Beside]:
-    """Return the certificate of the largest size that is proved, and as "broken" the witness of the least broken."""
+    """Return the certificate of the largest size that is proved, and as "broken" the witness of the least broken.
+
+    Its seconds are those of the whole search, all sizes and the attack, without the checks.
+    """
     threat = problem.threat
     assert isinstance(threat, Lp), "whoever asks for a radius has seen to it"
     attack = suite(ATTACK, None if threat.norm == "inf" else threat.norm)
+    started = time.monotonic()
     found = bracket(problem, method, budget, seed=seed, steps=steps, attack=attack, unchecked=unchecked)
-    return found.certificate, {} if found.witness is None else {"broken": found.witness}
+    beside = {} if found.witness is None else {"broken": found.witness}
+    mine = found.certificate
+    checks = {id(each): each.check.seconds for each in (mine, *beside.values()) if each.check is not None}
+    seconds = max(0.0, time.monotonic() - started - sum(checks.values()))
+    return replace(mine, finding=replace(mine.finding, seconds=seconds)), beside
 
 
 def smaller(problem: Problem, found: Certificate, late: Budget, *, seed: int) -> Beside:

@@ -30,7 +30,7 @@ METHODS = {
     "pgd": "projected gradient descent (an attack: it can only falsify)",
     "attack-quick": "attacks: PGD and annealed descent",
     "attack-standard": "attacks from cheap to dear: PGD, annealed descent, APGD on cross-entropy and on each class",
-    "attack-thorough": "attacks from cheap to dear: PGD, annealed descent, APGD on two losses, FAB, and one gradient-free",
+    "attack-thorough": "attacks from cheap to dear: PGD, annealed descent, APGD, FAB, and one without gradients",
     "smoothed-pgd": "gradient descent on the smoothed model (an attack: it can only falsify)",
 }
 
