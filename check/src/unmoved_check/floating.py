@@ -65,7 +65,7 @@ class FloatEngine:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.steps = [made(step, graph.sizes) for step in graph.steps]
-        self.chunk = max(16, CELLS // max(graph.sizes))
+        self.chunk = max(64, CELLS // max(graph.sizes))
         self.origins = origins(graph)
         self.facts = Facts(graph, self.steps, tight(graph), live(graph), self.origins, self.chunk)
         self.leading = leading(graph)

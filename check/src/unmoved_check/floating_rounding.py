@@ -85,7 +85,9 @@ def float_up(number: Fraction) -> float:
 
 def nearest(low: Fraction, high: Fraction) -> tuple[float, float]:
     """A float64 m near [low, high] and an upper bound of |x - m| for every x in it (0 when m is it)."""
-    middle = _nearest((low + high) / 2)
+    middle = _nearest(low if low is high else (low + high) / 2)
+    if low is high and low == middle:  # an exact comparison
+        return middle, 0.0
     exact = Fraction(middle)
     return middle, float_up(max(abs(high - exact), abs(low - exact)))
 

@@ -153,7 +153,10 @@ def _origin(graph: Graph, value: int) -> Origin | None:
     while value:
         step = graph.steps[value - 1]
         if isinstance(step, Select) and len(step.sources) == 1:
-            reads = [*(max(w, -1) for w in step.which), -1]
+            reads = list(step.which)
+            if min(reads, default=0) < -1:
+                reads = [max(w, -1) for w in reads]
+            reads.append(-1)
             which = list(map(reads.__getitem__, which))
         elif not isinstance(step, Scale):
             useless = isinstance(step, Relu | Maximum | Elementwise)
