@@ -14,10 +14,11 @@ from math import inf, isfinite
 
 from unmoved_check.canonical import Json
 from unmoved_check.claim import Claim, Conjunct, fields, integer, one_of, rational
-from unmoved_check.leaf import Choices, Engine, Given, Hidden, Leaf, Origin, Split, passed_on
+from unmoved_check.leaf import Choices, Engine, Given, Leaf, Origin, Split, passed_on
 from unmoved_check.model.steps import Graph, Product
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Cut, Part, Region
+from unmoved_check.scopes import Place, Scopes
 from unmoved_check.tensor import Tensor
 
 Tensors = Mapping[str, Tensor]
@@ -39,35 +40,42 @@ class Forest:
     tensors: Tensors
     leaves: list[Leaf] = field(default_factory=list)
     parts: dict[tuple[int, int, Json, bool], Part] = field(default_factory=dict)
+    scopes: Scopes = field(init=False)
     objectives: dict[tuple[int, Tensor | None], Leaf] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
-    def grow(self, tree: Json, aim: Aim, part: Part | None, path: tuple[Split, ...]) -> None:
-        """Add the leaves of `tree`, which prove `aim` in a part of the region, under the splits of the path."""
+    def __post_init__(self) -> None:
+        """Start without scopes."""
+        self.scopes = Scopes(self.graph, self.tensors, self.used)
+
+    def grow(self, tree: Json, aim: Aim, at: Place) -> None:
+        """Add the leaves of `tree`, which prove `aim` at its place."""
         if not isinstance(tree, list) or not tree:
             raise Rejection("evidence: a tree is no list")
         if tree[0] == "leaf" and len(tree) == 2:
-            self._leaf(tree[1], aim, part, path)
+            self._leaf(tree[1], aim, at)
+        elif tree[0] == "within" and len(tree) == 3:
+            self.grow(tree[2], aim, self.scopes.within(integer(tree[1], "a scope's number"), at))
         elif tree[0] == "relu" and len(tree) == 5:
             value, index = self._element(self.graph.relu_inputs, tree[1], tree[2])
-            self.grow(tree[3], aim, part, (*path, Split(value, index, True, 0.0)))
-            self.grow(tree[4], aim, part, (*path, Split(value, index, False, 0.0)))
+            self.grow(tree[3], aim, at.split(Split(value, index, True, 0.0)))
+            self.grow(tree[4], aim, at.split(Split(value, index, False, 0.0)))
         elif tree[0] == "split" and len(tree) == 6:
             value, index = self._element(self.graph.names, tree[1], tree[2])
             point = rational(tree[3], "a split's point")
-            self.grow(tree[4], aim, part, (*path, Split(value, index, False, 0.0, point)))
-            self.grow(tree[5], aim, part, (*path, Split(value, index, True, 0.0, point)))
+            self.grow(tree[4], aim, at.split(Split(value, index, False, 0.0, point)))
+            self.grow(tree[5], aim, at.split(Split(value, index, True, 0.0, point)))
         elif tree[0] == "input" and len(tree) == 5:
             index = integer(tree[1], "an input split's index")
             point = rational(tree[2], "an input split's point")
             if not 0 <= index < self.graph.sizes[0]:
                 raise Rejection("evidence: an input split's index is out of range")
             for child, below in ((tree[3], True), (tree[4], False)):
-                key = id(part), index, tree[2], below
+                key = id(at.part), index, tree[2], below
                 if key not in self.parts:
-                    self.parts[key] = Part(part, Cut(index, point, below))
-                self.grow(child, aim, self.parts[key], path)
+                    self.parts[key] = Part(at.part, Cut(index, point, below))
+                self.grow(child, aim, at.cut(self.parts[key]))
         else:
             raise Rejection("evidence: a tree is neither a leaf nor a split with both its children")
 
@@ -81,14 +89,15 @@ class Forest:
             raise Rejection("evidence: a split's index is out of range")
         return value, at
 
-    def _leaf(self, number: Json, aim: Aim, part: Part | None, path: tuple[Split, ...]) -> None:
+    def _leaf(self, number: Json, aim: Aim, at: Place) -> None:
         k = integer(number, "a leaf's number")
         if k < 0 or k in self.numbers:
             raise Rejection(f"evidence: leaf number {k} is negative or used twice")
         self.numbers.add(k)
-        multipliers = self._multipliers(k, len(path))
-        splits = tuple(replace(split, multiplier=m) for split, m in zip(path, multipliers, strict=True))
-        self.leaves.append(replace(self._objective(aim, k), number=k, splits=splits, part=part))
+        multipliers = self._multipliers(k, len(at.splits))
+        splits = tuple(replace(split, multiplier=m) for split, m in zip(at.splits, multipliers, strict=True))
+        leaf = self._objective(aim, k)
+        self.leaves.append(replace(leaf, number=k, splits=splits, part=at.part, scope=at.scope))
 
     def _objective(self, aim: Aim, k: int) -> Leaf:
         """What leaf k bounds, by its own weights of the conjuncts, else its tree's, else 1 each; worked out once."""
@@ -135,42 +144,6 @@ class Forest:
             found.setdefault(k, {})[value] = tensor.data
         return found
 
-    def hidden(self) -> dict[int, Hidden]:
-        """The further rows for ReLU inputs that the payload gives, by value."""
-        ends, units = self._masks("ends", 3), self._masks("units", 1)
-        found = {}
-        for value, (name, mask) in sorted(ends.items()):
-            lows, highs = ([i for i, e in enumerate(mask) if e & bit] for bit in (1, 2))
-            earlier = {v: tuple(i for i, e in enumerate(m) if e) for v, (_, m) in sorted(units.items()) if v < value}
-            wide = sum(map(len, earlier.values()))
-            tensor = self.tensors.get(f"hidden/{name}")
-            if tensor is None or tensor.dtype != "U8" or tensor.shape != (len(lows) + len(highs), wide):
-                raise Rejection(f"payload: hidden/{name} is not one uint8 for each row and listed element before it")
-            self.used.add(f"hidden/{name}")
-            slopes, at = {}, 0
-            for v, elements in earlier.items():
-                stop = at + len(elements)
-                slopes[v] = (elements, [tensor.data[r * wide + at : r * wide + stop] for r in range(tensor.shape[0])])
-                at = stop
-            found[value] = Hidden((*lows, *highs), len(lows), slopes)
-        return found
-
-    def _masks(self, kind: str, most: int) -> dict[int, tuple[str, bytes]]:
-        """The tensors `kind/<t>`: uint8 <= most, one for each element of a ReLU's input; by value."""
-        found: dict[int, tuple[str, bytes]] = {}
-        for name, tensor in self.tensors.items():
-            first, _, relu = name.partition("/")
-            if first != kind:
-                continue
-            value = self.graph.relu_inputs.get(relu)
-            if value is None or value in found:
-                raise Rejection(f"payload: {name} belongs to no ReLU, or to one that another tensor speaks of")
-            if tensor.dtype != "U8" or tensor.size != self.graph.sizes[value] or max(tensor.data, default=0) > most:
-                raise Rejection(f"payload: {name} is not one uint8 <= {most} for each element of the ReLU's input")
-            self.used.add(name)
-            found[value] = (relu, tensor.data)
-        return found
-
 
 def choices_of(forest: Forest, origins: Mapping[int, Origin]) -> tuple[Choices, dict[int, Given]]:
     """What the payload chooses for all leaves, and, by leaf number, for each: lines and planes by their names."""
@@ -208,7 +181,7 @@ def choices_of(forest: Forest, origins: Mapping[int, Origin]) -> tuple[Choices, 
             raise Rejection(f"payload: {name} holds NaN or infinity")
         table[value] = tensor.numbers
         forest.used.add(name)
-    return Choices(forest.hidden(), shared, passed_on(graph, origins, rows)), dict(own)
+    return Choices(forest.scopes.hidden(""), shared, passed_on(graph, origins, rows)), dict(own)
 
 
 def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
@@ -223,7 +196,9 @@ def check_dual_tree(claim: Claim, tensors: Tensors, engine: Engine) -> str:
         raise Rejection(f"the property speaks of {claim.property.outputs} outputs, the model has {graph.outputs}")
     forest = Forest(graph, tensors)
     for d, (tree, conjuncts) in enumerate(zip(trees, disjuncts, strict=True)):
-        forest.grow(tree, Aim(d, conjuncts), None, ())
+        forest.grow(tree, Aim(d, conjuncts), Place())
+    if forest.scopes.known and intermediate != "linear":
+        raise Rejection("evidence: bounds of a scope's own are linear ones")
     slopes, (choices, given) = forest.slopes(), choices_of(forest, engine.origins)
     strange = set(tensors) - claim.names - forest.used
     if strange:

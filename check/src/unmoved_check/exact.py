@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import isqrt
 
 from unmoved_check.exact_bent import ExactElementwise, ExactProduct
@@ -31,7 +32,9 @@ from unmoved_check.leaf import (
     Given,
     Hidden,
     Leaf,
+    Scope,
     Split,
+    by_scope,
     elementwise,
     leading,
     live,
@@ -78,9 +81,12 @@ class ExactEngine:
                 for k in members:
                     found[k] = self._interval_leaf(hull, leaves[k])
                 continue
-            bounds = self._refined(hull, inner, choices)
-            for k in members:
-                found[k] = self._linear_leaf(bounds, inner, leaves[k], choices)
+            refined = self._refined(hull, inner, choices)
+            here, narrowed = {k: leaves[k] for k in members}, partial(self._narrowed, inner, choices)
+            for bounds, inside in by_scope(here, refined, narrowed):
+                if bounds is not None:
+                    for k in inside:
+                        found[k] = self._linear_leaf(bounds, inner, leaves[k], choices)
         return found
 
     def enclose(self, region: Region) -> list[Interval] | None:
@@ -158,8 +164,28 @@ class ExactEngine:
                 for k in start.path:
                     bounds[k + 1] = intersected(self.steps[k].forward(bounds), bounds[k + 1])
 
-    def _rows(self, bounds: list[Interval], region: Region, value: int, rows: Hidden, choices: Choices) -> Interval:
-        """The interval of `value` intersected with what the rows say."""
+    def _narrowed(
+        self, region: Region, choices: Choices, bounds: list[Interval], scope: Scope
+    ) -> list[Interval] | None:
+        """Bounds in a scope: cut by its splits, then by its rows, one value after the other; None when it is empty."""
+        found = self._cut(bounds, scope.splits)
+        for value, rows in sorted(scope.hidden.items()):
+            if found is None:
+                return None
+            found[value] = self._rows(found, region, value, rows, choices, scope.splits)
+            found = self._cut(found, (), value)
+        return found
+
+    def _rows(
+        self,
+        bounds: list[Interval],
+        region: Region,
+        value: int,
+        rows: Hidden,
+        choices: Choices,
+        splits: Sequence[Split] = (),
+    ) -> Interval:
+        """The interval of `value` intersected with what the rows, with their multipliers of the splits, say."""
         found = bounds[value].finer(INPUT_EXP)
         size = len(found.low)
         low, high = list(found.low), list(found.high)
@@ -167,9 +193,11 @@ class ExactEngine:
             unit = [0] * size
             unit[i] = 1 if r < rows.lows else -1
             slopes = {v: spread(bounds[v], elements, given[r]) for v, (elements, given) in rows.slopes.items()}
-            least = floor_at(
-                self._walk(Form({value: (unit, 0)}), bounds, region, value, (slopes, choices.given)), found.exp
-            )
+            form, top = Form({value: (unit, 0)}), value
+            for split, multiplier in zip(splits, rows.multipliers[r] if splits else (), strict=True):
+                self._pull(form, split, multiplier)
+                top = max(top, split.value)
+            least = floor_at(self._walk(form, bounds, region, top, (slopes, choices.given)), found.exp)
             if r < rows.lows:
                 low[i] = max(low[i], least)
             else:
@@ -182,18 +210,24 @@ class ExactEngine:
             return None
         form = self._start(leaf.row, leaf.constant)
         for split in leaf.splits:
-            # weak duality: on z >= p, row >= row - multiplier * (z - p); on z <= p, row >= row + multiplier * (z - p)
-            numbers, exp = scaled_floats([split.multiplier])
-            signed = numbers[0] if split.positive else -numbers[0]
-            coefs = [0] * self.graph.sizes[split.value]
-            coefs[split.index] = -signed
-            form.add(split.value, coefs, exp)
-            form.charge(floor_at(signed * split.point, INPUT_EXP), exp + INPUT_EXP)
+            self._pull(form, split, split.multiplier)
         return self._walk(form, cut, region, len(self.steps), (leaf.slopes, {**choices.given, **leaf.given}))
 
-    def _cut(self, bounds: list[Interval], splits: Sequence[Split]) -> list[Interval] | None:
-        """Bounds under the splits, and of what is computed from these element by element; None when nothing is left."""
-        found, changed = list(bounds), {s.value for s in splits}
+    def _pull(self, form: Form, split: Split, multiplier: float) -> None:
+        """Weak duality: on z >= p, row >= row - multiplier * (z - p); on z <= p, row >= row + multiplier * (z - p)."""
+        numbers, exp = scaled_floats([multiplier])
+        signed = numbers[0] if split.positive else -numbers[0]
+        coefs = [0] * self.graph.sizes[split.value]
+        coefs[split.index] = -signed
+        form.add(split.value, coefs, exp)
+        form.charge(floor_at(signed * split.point, INPUT_EXP), exp + INPUT_EXP)
+
+    def _cut(self, bounds: list[Interval], splits: Sequence[Split], *narrower: int) -> list[Interval] | None:
+        """Bounds under the splits, and of what is computed from these element by element; None when nothing is left.
+
+        Likewise from values that have become narrower.
+        """
+        found, changed = list(bounds), {*narrower, *(s.value for s in splits)}
         for value in range(len(bounds)) if changed else ():
             passes = value and self.leading[value] and self.elementwise[value - 1]
             if passes and changed.intersection(sources(self.graph.steps[value - 1])):

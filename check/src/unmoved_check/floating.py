@@ -6,9 +6,10 @@ the region share its bounds (floating_bounds), and all parts, and all leaves, tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import inf, nextafter
 
 import numpy as np
@@ -25,7 +26,9 @@ from unmoved_check.leaf import (
     NO_CHOICES,
     Choices,
     Leaf,
+    Scope,
     Split,
+    by_scope,
     elementwise,
     leading,
     live,
@@ -83,15 +86,26 @@ class FloatEngine:
         As in `exact.ExactEngine.margins`: `linear` takes the part's bounds of ReLU inputs, cut by the leaf's splits;
         `interval` propagates anew under the splits. Rejection when a number is not finite or too large.
         """
+        found: Margins = [None] * len(leaves)
         with np.errstate(all="ignore"):
             require_ieee()
             hull = input_hull(region)
             if hull is None:
-                return [None] * len(leaves)
+                return found
             asked = Asked(region, hull, intermediate, choices)
-            found = self._bounded(asked, leaves, TOGETHER)
+            free: list[int] = []
+            for part, members in places(leaves).items():
+                inside = {k: leaves[k] for k in members}
+                if not any(leaf.scope for leaf in inside.values()):
+                    free += members
+                    continue
+                for k, margin in self._scoped_leaves(part_hulls(hull, [part]), region, inside, choices):
+                    found[k] = margin
+            for k, margin in zip(free, self._bounded(asked, [leaves[k] for k in free], TOGETHER), strict=True):
+                found[k] = margin
             # what parts share is looser than what each has of its own: once more for those that need it
-            open_ = [k for k, m in enumerate(found) if m is not None and not m > 0 and leaves[k].part is not None]
+            known = {k: m for k in free if (m := found[k]) is not None}
+            open_ = [k for k, m in known.items() if not m > 0 and leaves[k].part is not None]
             if open_ and intermediate == "linear":
                 for k, margin in zip(open_, self._bounded(asked, [leaves[k] for k in open_], 1), strict=True):
                     found[k] = max(m for m in (found[k], margin) if m is not None)
@@ -185,6 +199,43 @@ class FloatEngine:
             margins = walk.finish(self.steps, len(self.steps), region)
             found += [None if e else float(m) for m, e in zip(margins, empty, strict=True)]
         return found
+
+    def _scoped_leaves(
+        self, hull: tuple[Box, NDArray[np.bool_]], region: Region, leaves: Mapping[int, Leaf], choices: Choices
+    ) -> Iterator[tuple[int, Fraction | float | None]]:
+        """The margins of leaves about one part, some of which lie in scopes, by their keys."""
+        if hull[1][0]:
+            return
+        refined = Refinement.of(self.facts, hull[0], region, choices).boxes
+        for boxes, members in by_scope(leaves, refined, partial(self._narrowed, region, choices)):
+            if boxes is not None:
+                asked, owner = [leaves[k] for k in members], np.zeros(len(members), dtype=np.intp)
+                margins = self._linear_leaves(Shared(boxes, choices.given), region, asked, owner)
+                yield from zip(members, margins, strict=True)
+
+    def _narrowed(self, region: Region, choices: Choices, boxes: Boxes, scope: Scope) -> Boxes | None:
+        """Bounds in a scope: cut by its splits, then by its rows, one value after the other; None when it is empty."""
+        cuts: dict[int, tuple[Array, Array]] = {}
+        for split in scope.splits:
+            if split.value not in cuts:
+                low, high = regions(boxes[split.value])
+                cuts[split.value] = low.copy(), high.copy()
+            low, high = cuts[split.value]
+            cut(low[0], high[0], split)
+        found = self._renewed(boxes, cuts, choices)
+        for value, rows in sorted(scope.hidden.items()):
+            if found is None:
+                return None
+            inside = Refinement(self.facts, region, choices, Shared(found, choices.given))
+            inside.hidden(value, rows, scope.splits)
+            found = self._renewed(found, {value: regions(inside.shared.boxes[value])}, choices)
+        return found
+
+    def _renewed(self, boxes: Boxes, cuts: dict[int, tuple[Array, Array]], choices: Choices) -> Boxes | None:
+        """The boxes with narrower ones of some values and of what is computed from these element by element."""
+        if self._passed_on(cuts, Walk({}, np.zeros(1), Shared(boxes, choices.given)))[0]:
+            return None
+        return [checked(Box(*cuts[v])) if v in cuts else box for v, box in enumerate(boxes)]
 
     def _split(self, walk: Walk, leaves: Sequence[Leaf]) -> dict[int, tuple[Array, Array]]:
         """The leaves' own bounds of the values that they split; the multipliers join the rows."""

@@ -17,8 +17,9 @@ from unmoved_check.floating_boxes import Box, Boxes, Elements
 from unmoved_check.floating_cone import AnyStep, Cone, bunches, cone
 from unmoved_check.floating_kinks import FloatMaximum, FloatRelu
 from unmoved_check.floating_rounding import LARGEST, Array
+from unmoved_check.floating_scope import Pulls
 from unmoved_check.floating_walk import Shared, Walk, regions
-from unmoved_check.leaf import BENT, Choices, Origin
+from unmoved_check.leaf import BENT, Choices, Hidden, Origin, Split
 from unmoved_check.model.steps import Graph
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Region
@@ -94,7 +95,7 @@ class Refinement:
             mask &= boxes[value].high > 0.0
         self.rows(value, mask, 1.0)
         if value in self.choices.hidden:
-            self.hidden(value)
+            self.hidden(value, self.choices.hidden[value])
 
     def tighten_bent(self, step: FloatElementwise | FloatProduct) -> None:
         """Rows for the tensors whose elements, moved and scaled, are undecided inputs of a step."""
@@ -152,9 +153,9 @@ class Refinement:
             walk = Walk(coefs, start.constant[number], self.shared, owner, start.cone)
             yield (owner, number), walk.finish(self.facts.steps, value, self.region)
 
-    def hidden(self, value: int) -> None:
-        """Intersect the box with what the hidden rows say: the same elements in all regions."""
-        given, boxes = self.choices.hidden[value], self.shared.boxes
+    def hidden(self, value: int, given: Hidden, splits: Sequence[Split] = ()) -> None:
+        """Intersect the box with what hidden rows, with their multipliers of splits, say: the same in all regions."""
+        boxes, pulls = self.shared.boxes, Pulls.of(splits, given)
         ends = [end.copy() for end in regions(boxes[value])]
         elements = np.array(given.elements, dtype=np.intp)
         owner = np.repeat(np.arange(len(ends[0])), elements.size)
@@ -166,7 +167,8 @@ class Refinement:
             units[np.arange(r.size), elements[r]] = sign
             walk = Walk({value: units}, np.zeros(r.size), self.shared, whose)
             walk.slopes = {v: spread(boxes[v], whose, which, rows, r) for v, (which, rows) in given.slopes.items()}
-            low = walk.finish(self.facts.steps, value, self.region)
+            walk.pay(pulls.add(walk.coefs, r, boxes), 0.0)
+            low = walk.finish(self.facts.steps, max(walk.coefs), self.region)
             for s in (1.0, -1.0):
                 mine = sign == s
                 bound(ends, s, (whose[mine], elements[r[mine]]), low[mine])

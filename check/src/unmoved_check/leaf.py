@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from operator import mul
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from unmoved_check.model.steps import Elementwise, Graph, Maximum, Product, Relu, Rounded, Scale, Select, sources
 from unmoved_check.region import Part, Region
@@ -43,18 +43,33 @@ class Leaf:
     slopes: Mapping[int, bytes] = field(default_factory=dict)
     given: Given = field(default_factory=dict)
     part: Part | None = None
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True)
 class Hidden:
     """Rows that bound elements of one ReLU input once more, the first `lows` of them from below, the others from above.
 
-    `slopes` gives, for earlier ReLU inputs, elements and each row's lower-line slopes there in 255ths, row by row.
+    `slopes` gives, for other ReLU inputs, elements and each row's lower-line slopes there in 255ths, row by row.
+    `multipliers`, in a scope, has one number >= 0 a split, row by row.
     """
 
     elements: tuple[int, ...]
     lows: int
     slopes: Mapping[int, tuple[tuple[int, ...], Sequence[bytes]]]
+    multipliers: Sequence[Sequence[float]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """What all splits from the root to a node cut out of the region, where bounds are narrower: `hidden` by value.
+
+    `outer` is the scope that the node lies in. Leaves of several trees may share one.
+    """
+
+    outer: Scope | None
+    splits: tuple[Split, ...]
+    hidden: Mapping[int, Hidden]
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,35 @@ class Choices:
 NO_CHOICES = Choices()
 
 
+Bounds = TypeVar("Bounds")
+
+
+def by_scope(
+    leaves: Mapping[int, Leaf], bounds: Bounds, narrowed: Callable[[Bounds, Scope], Bounds | None]
+) -> Iterator[tuple[Bounds | None, list[int]]]:
+    """Yield the bounds of every scope, None where it is empty, and the keys of its leaves.
+
+    `bounds` are those outside of all scopes; each scope is narrowed once, and only its own path is kept in memory.
+    """
+    members: dict[Scope | None, list[int]] = {}
+    inner: dict[Scope | None, dict[Scope, None]] = {}
+    for place, leaf in leaves.items():
+        scope = leaf.scope
+        if scope not in members:
+            members[scope] = []
+            while scope is not None and scope not in inner.setdefault(scope.outer, {}):
+                inner[scope.outer][scope] = None
+                scope = scope.outer
+        members[leaf.scope].append(place)
+    open_: list[tuple[Scope | None, Bounds | None]] = [(None, bounds)]
+    while open_:
+        scope, outer = open_.pop()
+        found = outer if scope is None or outer is None else narrowed(outer, scope)
+        if members.get(scope):
+            yield found, members[scope]
+        open_ += [(each, found) for each in reversed(inner.get(scope, {}))]
+
+
 class Engine(Protocol):
     """One arithmetic: lower bounds that hold in exact real numbers."""
 
@@ -83,7 +127,7 @@ class Engine(Protocol):
     ) -> list[Fraction | float | None]:
         """For every leaf a lower bound over its part of the region and its splits; None when that set is empty.
 
-        Only `linear` bounds use the choices.
+        Only `linear` bounds use the choices and know scopes.
         """
         ...
 

@@ -21,7 +21,7 @@ from unmoved.core.verdict import Guarantee
 from unmoved.threats import L0, Box, Lp, Patch
 
 SCHEMA = "unmoved/certificate/1"
-CHOICES = ("slopes/", "lines/", "planes/", "multipliers/", "weights/", "rows/", "units/", "ends/", "hidden/")
+CHOICES = ("slopes/", "lines/", "planes/", "multipliers/", "weights/", "rows/", "units/", "ends/", "hidden/", "scope/")
 """What the names of a proof's own tensors start with."""
 
 Tensors = dict[str, npt.NDArray[Any]]

@@ -81,6 +81,11 @@ class Search:
         return self.queue.full
 
     @property
+    def progress(self) -> dict[str, int]:
+        """How many leaves are proved and how many domains are open."""
+        return {"leaves": len(self.leaves), "open": len(self.queue) + len(self.stuck)}
+
+    @property
     def low(self) -> float:
         """The worst bound of what is left."""
         return min(self.queue.low, min((domain.low for domain in self.stuck), default=np.inf))
@@ -144,11 +149,5 @@ class Search:
 
     def proof(self) -> DualTree:
         """Return the evidence of a finished search."""
-        groups = self.root.reduced.groups
-
-        def written(node: int, kind: str, unit: int) -> tuple[object, ...]:
-            group = next(g for g in groups if g.start <= unit < g.stop)
-            return kind, group.tensor, int(group.sources[unit - group.start])
-
-        trees: list[Tree] = [self.growth.tree(d, written) for d in range(len(self.root.goals))]
+        trees: list[Tree] = [self.growth.tree(d, self.root.written) for d in range(len(self.root.goals))]
         return self.root.proof(tuple(trees), self.leaves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from unmoved.refine.branch import Search, Settings
 from unmoved.refine.general import FIXED
 from unmoved.refine.inputs import InputSearch
 from unmoved.refine.methods import PRECISIONS, LinearMethod
+from unmoved.refine.nested import NestedSearch, nestable
 from unmoved.refine.optimise import FINAL, HIDDEN, OptimisedMethod, optimised, risen, unproved
+from unmoved.refine.race import Race, Searching
 from unmoved.refine.root import Root, reducible
 
 DIMENSIONS = 10
@@ -123,11 +126,14 @@ class BranchMethod(Method):
             return finding
         box = root.reduced.enclosure.box
         moving = int((box.low < box.high).sum())
-        search: Search | InputSearch
+        search: Searching
         if moving <= DIMENSIONS and len(root.reduced) > UNITS:
             search = InputSearch.of(problem, ops, dtype=dtype, device=self.device, batch=8 * self.search.batch)
         else:
-            search = Search.of(root, self.search, budget, low, choices)
+            memory = self.search.memory
+            nested = partial(NestedSearch.of, root, budget, low, choices, memory=memory)
+            first = Search.of(root, self.search, budget, low, choices)
+            search = Race(first, nested if nestable(root.reduced) else None)
         target = Target.of(network, self.device)
         while not search.finished:
             witness = confirmed(problem, ops, target, search.points)
@@ -147,17 +153,19 @@ class BranchMethod(Method):
             found = risen(ops, problem, finding, budget, method)
         return found if found.verdict is Verdict.CERTIFIED else finding
 
-    def _open(self, finding: Finding, search: Search | InputSearch, budget: Budget) -> Finding:
+    def _open(self, finding: Finding, search: Searching, budget: Budget) -> Finding:
         """Say how far the search came."""
-        margin = max(search.low, finding.margin if finding.margin is not None else -np.inf)
+        margin, came = max(search.low, finding.margin if finding.margin is not None else -np.inf), search.progress
         detail = f"branch and bound reached a margin of {margin:.4g} after {search.nodes} nodes"
+        detail += f" ({came['leaves']} leaves proved, {came['open']} domains open)"
         if search.full:
             reason = Reason(Code.MEMORY, detail, "try a smaller threat")
         elif budget.spent:
             reason = Reason(Code.TIMEOUT, detail, "allow more seconds")
         else:
             reason = Reason(Code.UNPROVED, detail, "try a smaller threat")
-        return replace(finding, method=self.name, margin=margin, reason=reason, details={"nodes": search.nodes})
+        details = {"nodes": search.nodes, **came}
+        return replace(finding, method=self.name, margin=margin, reason=reason, details=details)
 
 
 def chosen(ops: Sequence[Op]) -> bool:

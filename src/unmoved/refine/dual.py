@@ -131,8 +131,7 @@ def bound(reduced: Reduced, goals: Goals, choices: Choices, face: Face, *, gradi
     low, point = least(reduced, rows)
     box = reduced.enclosure.box
     reach = torch.maximum(box.low.abs(), box.high.abs()).flatten()
-    largest = torch.maximum(reduced.bounds.low.abs(), reduced.bounds.high.abs())
-    size = constant.abs() + rows.abs() @ reach + inner.abs() @ largest
+    size = constant.abs() + rows.abs() @ reach + inner.abs() @ reduced.largest
     if not gradient:
         return Bound(low + constant, size, outer, point, None, None)
     units, above = forward(reduced, point, outer, lower, face)

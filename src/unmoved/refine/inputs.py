@@ -107,6 +107,11 @@ class InputSearch:
         return sum(boxes.bytes for boxes in self.open) > self.memory
 
     @property
+    def progress(self) -> dict[str, int]:
+        """How many leaves are proved, and how many boxes of disjuncts are open."""
+        return {"leaves": len(self.weights), "open": sum(int((boxes.nodes >= 0).sum()) for boxes in self.open)}
+
+    @property
     def exhausted(self) -> bool:
         """Whether no memory is left, or a box is too thin to be cut."""
         return self.full or self.thin

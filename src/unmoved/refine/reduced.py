@@ -9,7 +9,7 @@ one bound costs a few small matrix products.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -77,11 +77,21 @@ class Reduced:
     lines: Lines
     free: Tensor
     enclosure: Enclosure
+    largest: Tensor
+    """The largest absolute values of the units on the whole region: what rounding is a share of."""
     room: float = ROOM
     """Of the absolute terms of a bound: what the checker will subtract, and half as much again."""
 
     def __len__(self) -> int:
         return len(self.free)
+
+    def within(self, low: Tensor, high: Tensor) -> Reduced:
+        """Return the network on a part of the region where the units, all of them ReLUs, have narrower bounds."""
+        on, off = low >= 0, high <= 0
+        slope = high / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+        ends = [torch.where(on, 1.0, torch.where(off, 0.0, a)).to(low) for a in ((high >= -low).to(low), slope)]
+        lines = Lines(ends[0], torch.zeros_like(low), ends[1], torch.where(on | off, 0.0, -slope * low))
+        return replace(self, bounds=Bounds(low, high), lines=lines, free=self.free & ~on & ~off)
 
 
 @dataclass(eq=False)
@@ -209,6 +219,7 @@ class Reducer:
             Lines(*joined[:4]),
             torch.cat(free) if free else joined[0].bool(),
             region,
+            torch.maximum(joined[4].abs(), joined[5].abs()),
         )
 
     def _empty(self) -> Functions:

@@ -74,6 +74,11 @@ class Root:
                 payload[f"weights/{leaf.disjunct}/{k}"] = leaf.weights
         return DualTree("linear", trees, payload)
 
+    def written(self, node: int, kind: str, unit: int) -> tuple[object, ...]:
+        """Return a split of a unit in the words of a certificate."""
+        group = next(g for g in self.reduced.groups if g.start <= unit < g.stop)
+        return kind, group.tensor, int(group.sources[unit - group.start])
+
     @property
     def network(self) -> Network:
         """The problem's model."""

@@ -111,16 +111,17 @@ def hidden_choices(reduced: Reduced, sizes: Mapping[str, int], rows: Mapping[str
     free = [group for group in reduced.groups if group.free]
     if rows:
         for group in free:
-            found[f"units/{group.tensor}"] = _mask(sizes[group.tensor], [(group.sources, 1)])
+            found[f"units/{group.tensor}"] = marked(sizes[group.tensor], [(group.sources, 1)])
     for name, given in rows.items():
-        found[f"ends/{name}"] = _mask(sizes[name], [(given.lows, 1), (given.highs, 2)])
+        found[f"ends/{name}"] = marked(sizes[name], [(given.lows, 1), (given.highs, 2)])
         columns = [t for group in free for t in range(group.start, min(group.stop, given.slopes.shape[1]))]
         chosen = (given.slopes[:, columns] * 255.0).round().to(torch.uint8)
         found[f"hidden/{name}"] = chosen.cpu().numpy()
     return found
 
 
-def _mask(size: int, marks: list[tuple[Tensor, int]]) -> Bytes:
+def marked(size: int, marks: list[tuple[Tensor, int]]) -> Bytes:
+    """Return a number for each of `size` elements: the sum of the marks at the places where there are some."""
     mask = np.zeros(size, np.uint8)
     for places, mark in marks:
         mask[places.cpu().numpy()] += mark
