@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmoved.bounds import Bounds, Enclosure, Query, interval, zonotope
+from unmoved.bounds import Bounds, Enclosure, Query, intersection, interval, zonotope
 from unmoved.bounds.zonotope import parallel
 from unmoved.core.threat import Region
 from unmoved.ir.network import Network, Node
@@ -31,12 +31,13 @@ def members(at: Region, rng: np.random.Generator, count: int = 18) -> np.ndarray
     return at.center + (delta * np.minimum(1, at.eps / np.maximum(size, 1e-12))).reshape(shape)
 
 
+@pytest.mark.parametrize("domain", [zonotope, intersection])
 @pytest.mark.parametrize("norm", [None, "2", "1"])
 @pytest.mark.parametrize("limit", [0, 9, 2**40])
-def test_no_member_of_the_set_leaves_the_zonotope(network, norm, limit) -> None:
+def test_no_member_of_the_set_leaves_the_zonotope(network, norm, limit, domain) -> None:
     ops = bind(network, dtype=torch.float64)
     at, _ = region(network, norm, 0.15)
-    known = zonotope(ops, network, Enclosure.of_regions([at], torch.float64, "cpu"), limit=limit)
+    known = domain(ops, network, Enclosure.of_regions([at], torch.float64, "cpu"), limit=limit)
     rng = np.random.default_rng(0)
     names = [op.output for op in primitives(ops)]
     row = np.random.default_rng(1).standard_normal((2, network.outputs))
@@ -49,6 +50,17 @@ def test_no_member_of_the_set_leaves_the_zonotope(network, norm, limit) -> None:
             assert (values[name] >= known.bounds[name].low - 1e-9).all()
             assert (values[name] <= known.bounds[name].high + 1e-9).all()
         assert (values[network.output].flatten(1).numpy() @ row.T >= low - 1e-9).all()
+
+
+@pytest.mark.parametrize("norm", [None, "2", "1"])
+def test_what_is_met_is_no_wider_than_intervals(network, norm) -> None:
+    ops = bind(network, dtype=torch.float64)
+    at, _ = region(network, norm, 0.4)
+    enclosure = Enclosure.of_regions([at], torch.float64, "cpu")
+    met, alone = intersection(ops, network, enclosure).bounds, interval(ops, network, enclosure.box)
+    for name, bounds in met.items():
+        assert (bounds.low >= alone[name].low - 1e-12).all()
+        assert (bounds.high <= alone[name].high + 1e-12).all()
 
 
 def test_relu_is_deep_z() -> None:

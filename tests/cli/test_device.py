@@ -42,7 +42,7 @@ def test_where_there_is_a_gpu_methods_are_placed_on_it(monkeypatch):
     with pytest.raises(UsageError, match="cpu, cuda:0, cuda:1"):
         device.reachable("cuda:2")
     on = Sampling(device="cuda:1")
-    for name in ("interval", "zonotope", "linear", "optimised", "branch"):
+    for name in ("interval", "zonotope", "intersection", "linear", "optimised", "branch"):
         assert certifying(name, Linf("0.1"), on)[0].device == "cuda:1"
     for timed in (False, True):
         assert {each.device for each in certifying("auto", Linf("0.1"), on, timed=timed)[0].methods} == {"cuda:1"}

@@ -102,7 +102,10 @@ CASES = [
     *(((*GOOD, "--threat", threat), f"--threat: got '{threat}', expected one of linf:") for threat in ("warp:3", "")),
     *(((*GOOD, "--clip", clip), f"--clip: got '{clip}'") for clip in ("1,0", "0", "0,1,2", "words", ",", "")),
     ((*GOOD, "--clip", "nan,1"), "--clip: got 'nan'"),
-    ((*GOOD, "--method", "magic"), "--method: got 'magic', expected one of auto, interval, zonotope, linear"),
+    (
+        (*GOOD, "--method", "magic"),
+        "--method: got 'magic', expected one of auto, interval, zonotope, intersection",
+    ),
     ((*GOOD, "--method", "linear", "--sigma", "1"), "--sigma: got '1'"),
     ((*GOOD, "--threat", "l2:1", "--method", "smoothing"), "--sigma: got nothing"),
     ((*GOOD, "--samples", "100"), "--samples: got 100, expected a"),

@@ -1,6 +1,7 @@
 """Enclosures of what a network can answer, one domain a file."""
 
 from unmoved.bounds.enclosure import Bounds, Enclosure
+from unmoved.bounds.intersection import intersection
 from unmoved.bounds.interval import interval, interval_low, margin_low
 from unmoved.bounds.linear import LinearBounds, linear
 from unmoved.bounds.query import Query
@@ -14,6 +15,7 @@ __all__ = [
     "Query",
     "ZonotopeBounds",
     "deployed",
+    "intersection",
     "interval",
     "interval_low",
     "linear",

@@ -9,13 +9,13 @@ the dual norm of the input's coefficients and by the box, whichever is better.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from unmoved.bounds.domain import Domain, step
+from unmoved.bounds.domain import Domain, Value, step
 from unmoved.bounds.enclosure import Bounds, Enclosure
 from unmoved.bounds.query import Query
 from unmoved.bounds.relaxation import choice, lines
@@ -108,12 +108,19 @@ class ZonotopeDomain(Domain[Zonotope]):
 
     def elementwise(self, op: Elementwise, value: Zonotope) -> Zonotope:
         """Put f between two parallel lines: slope * x + middle, and an error of half their distance."""
-        slope, below, above = parallel(op, value.bounds())
-        return self._bent(value, slope, below, above)
+        return self.elementwise_on(op, value, value.bounds())
+
+    def elementwise_on(self, op: Elementwise, value: Zonotope, ends: Bounds) -> Zonotope:
+        """Do the same where the value is known to lie within `ends`."""
+        return self._bent(value, *parallel(op, ends))
 
     def maximum(self, op: Maximum, value: Zonotope) -> Zonotope:
         """Follow the member with the greatest lower bound; by how much others may exceed it is the error."""
-        chosen = choice(op, value.bounds())
+        return self.maximum_on(op, value, value.bounds())
+
+    def maximum_on(self, op: Maximum, value: Zonotope, ends: Bounds) -> Zonotope:
+        """Do the same where the value is known to lie within `ends`."""
+        chosen = choice(op, ends)
         member = chosen.member
         best, over = _taken(value, member, op.shape), torch.zeros_like(chosen.ceiling)
         for place in range(chosen.windows.shape[-1]):
@@ -127,7 +134,11 @@ class ZonotopeDomain(Domain[Zonotope]):
 
     def product(self, op: Product, first: Zonotope, second: Zonotope) -> Zonotope:
         """Return x z = m z + n x - m n + (x - m)(z - n), m and n the middles; the last term is the error."""
-        ends = first.bounds(), second.bounds()
+        return self.product_on(op, (first, second), (first.bounds(), second.bounds()))
+
+    def product_on(self, op: Product, values: tuple[Zonotope, Zonotope], ends: tuple[Bounds, Bounds]) -> Zonotope:
+        """Do the same where the values are known to lie within `ends`."""
+        first, second = values
         m, n = (op.spread(i, b.center) for i, b in enumerate(ends))
         error = op.total(op.spread(0, ends[0].radius) * op.spread(1, ends[1].radius))
         symbols = torch.unique(torch.cat([first.symbols, second.symbols]))
@@ -277,14 +288,21 @@ def zonotope(ops: Sequence[Op], network: Network, enclosure: Enclosure, *, limit
     A tensor's coefficients are freed after its last use: at most those of two tensors and their results are held.
     """
     primitive, domain = tuple(primitives(ops)), ZonotopeDomain(limit)
-    uses = Counter(name for op in primitive for name in op.inputs)
-    values = {network.input: start(enclosure)}
     bounds = {network.input: enclosure.box}
+    first = last = start(enclosure)
+    for name, value in walk(primitive, network, domain, first):
+        last, bounds[name] = value, value.bounds()
+    return ZonotopeBounds(bounds, last)
+
+
+def walk(primitive: Sequence[Op], network: Network, domain: Domain[Value], first: Value) -> Iterator[tuple[str, Value]]:
+    """Yield every tensor's enclosure in order, the output's last; one is let go after its last use."""
+    uses = Counter(name for op in primitive for name in op.inputs)
+    values = {network.input: first}
     for op in primitive:
         values[op.output] = step(op, domain, values)
-        bounds[op.output] = values[op.output].bounds()
+        yield op.output, values[op.output]
         for name in op.inputs:
             uses[name] -= 1
             if not uses[name] and name != network.output:
                 values.pop(name, None)
-    return ZonotopeBounds(bounds, values[network.output])

@@ -68,7 +68,8 @@ def certify(
     method: Annotated[
         str,
         typer.Option(
-            help="auto | interval | zonotope | linear | optimised | branch | lipschitz | milp | smt | sdp | smoothing. "
+            help="auto | interval | zonotope | intersection | linear | optimised | branch | lipschitz | milp | smt | "
+            "sdp | smoothing. "
             "auto: interval, linear, optimised; with --seconds also an attack and branch and bound; with --sigma "
             "smoothing. smt and sdp need the extras of these names."
         ),
@@ -154,7 +155,8 @@ def radius(
     method: Annotated[
         str,
         typer.Option(
-            help="auto | interval | zonotope | linear | optimised | branch | lipschitz | milp | smt | sdp: what has to "
+            help="auto | interval | zonotope | intersection | linear | optimised | branch | lipschitz | milp | smt | "
+            "sdp: what has to "
             "prove a size. auto: interval, optimised; with --seconds also branch and bound."
         ),
     ] = "auto",

@@ -95,7 +95,7 @@ def _refusal(network: Network) -> str | None:
 
 def _bounding(family: str | None) -> tuple[str, ...]:
     """Return the methods that can bound an operator of this family."""
-    return () if family is None else ("interval", "zonotope", "linear", "optimised", "branch")
+    return () if family is None else ("interval", "zonotope", "intersection", "linear", "optimised", "branch")
 
 
 def _products(network: Network) -> bool:
@@ -125,7 +125,7 @@ def _methods(
         bound = (True, "every operator has a rule, and the checker knows them all")
     smooth = outputs >= 2
     return (
-        *(Applicability(name, *bound) for name in ("interval", "zonotope", "linear", "optimised")),
+        *(Applicability(name, *bound) for name in ("interval", "zonotope", "intersection", "linear", "optimised")),
         Applicability("branch", bound[0], f"{bound[1]}; products of variables are not split" if products else bound[1]),
         *_special(counts, problem, bound),
         Applicability("pgd", problem is None, "every operator is differentiable" if problem is None else bound[1]),

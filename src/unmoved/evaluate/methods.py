@@ -15,6 +15,7 @@ from unmoved.ops.device import reachable
 from unmoved.refine import (
     BranchMethod,
     Cascade,
+    IntersectionMethod,
     IntervalMethod,
     LinearMethod,
     LipschitzMethod,
@@ -38,6 +39,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "auto": Cascade.default,
     "interval": IntervalMethod,
     "zonotope": ZonotopeMethod,
+    "intersection": IntersectionMethod,
     "linear": LinearMethod,
     "optimised": OptimisedMethod,
     "branch": BranchMethod,

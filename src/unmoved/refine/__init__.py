@@ -10,12 +10,13 @@ from unmoved.refine.milp import MilpMethod
 from unmoved.refine.optimise import OptimisedMethod
 from unmoved.refine.sdp import SdpMethod
 from unmoved.refine.smt import SmtMethod
-from unmoved.refine.zonotope import ZonotopeMethod
+from unmoved.refine.zonotope import IntersectionMethod, ZonotopeMethod
 
 __all__ = [
     "Ascent",
     "BranchMethod",
     "Cascade",
+    "IntersectionMethod",
     "IntervalMethod",
     "LinearMethod",
     "LipschitzMethod",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmoved.bounds import Enclosure, LinearBounds, linear, zonotope
+from unmoved.bounds import Enclosure, LinearBounds, ZonotopeBounds, intersection, linear, zonotope
 from unmoved.bounds.relaxation import Lines, Relaxation, lines
 from unmoved.bounds.rounding import Rounding
 from unmoved.bounds.zonotope import parallel
@@ -24,7 +24,7 @@ from unmoved.core.certificate import DualTree
 from unmoved.ir.network import Network
 from unmoved.ops.op import Elementwise, Op, primitives
 from unmoved.refine.general import FIXED
-from unmoved.refine.methods import BoundMethod
+from unmoved.refine.methods import BoundMethod, IntervalMethod
 from unmoved.refine.questions import Answer, Questions
 
 TENSORS = 4
@@ -52,6 +52,10 @@ class ZonotopeMethod(BoundMethod):
         sizes = [prod(shape) for shape in network.shapes.values()]
         return TENSORS * max(sizes) * sum(sizes)
 
+    def bounds(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, limit: int) -> ZonotopeBounds:
+        """Return the zonotopes, with at most `limit` symbols."""
+        return zonotope(ops, network, enclosure, limit=limit)
+
     def answers(
         self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
     ) -> list[Answer]:
@@ -60,7 +64,7 @@ class ZonotopeMethod(BoundMethod):
         largest = max(prod(shape) for shape in network.shapes.values())
         # only where one input is a batch already: the answer depends on no company
         limit = max(0, self.memory // (8 * TENSORS * largest) - prod(network.input_shape))
-        found = questions.answers(zonotope(ops, network, enclosure, limit=limit).low(query), "linear")
+        found = questions.answers(self.bounds(ops, network, enclosure, limit).low(query), "linear")
         if not any(answer.evidence for answer in found):
             return found
         known = linear(ops, network, enclosure, budget=budget)
@@ -76,6 +80,30 @@ class ZonotopeMethod(BoundMethod):
                 proof = DualTree("linear", chosen.evidence.trees, {**chosen.evidence.choices, **named})
             answers.append(replace(answer, evidence=None if answer.evidence is None else proof))
         return answers
+
+
+@dataclass(frozen=True)
+class IntersectionMethod(ZonotopeMethod):
+    """Certifies by zonotopes and intervals that are met at every tensor: never less than intervals prove."""
+
+    @property
+    def name(self) -> str:
+        """`intersection`."""
+        return "intersection"
+
+    def bounds(self, ops: Sequence[Op], network: Network, enclosure: Enclosure, limit: int) -> ZonotopeBounds:
+        """Return bounds from both domains, with at most `limit` symbols."""
+        return intersection(ops, network, enclosure, limit=limit)
+
+    def answers(
+        self, ops: Sequence[Op], network: Network, enclosure: Enclosure, questions: Questions, budget: Budget
+    ) -> list[Answer]:
+        """Answer by intervals where these are enough, else by what both say together."""
+        alone = IntervalMethod().answers(ops, network, enclosure, questions, budget)
+        if all(answer.evidence is not None for answer in alone):
+            return alone
+        met = super().answers(ops, network, enclosure, questions, budget)
+        return [a if a.evidence is not None or a.margin > b.margin else b for a, b in zip(alone, met, strict=True)]
 
 
 def _banded(known: LinearBounds) -> tuple[LinearBounds, dict[tuple[str, str], np.ndarray]]:

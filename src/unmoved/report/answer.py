@@ -21,6 +21,7 @@ METHODS = {
     "cascade": "interval bounds, then linear bounds; the first proof ends it",
     "interval": "interval bounds",
     "zonotope": "zonotope bounds (DeepZ)",
+    "intersection": "zonotope and interval bounds, met at every tensor",
     "lipschitz": "the margin at the input against a Lipschitz constant",
     "milp": "a mixed-integer program (HiGHS); proofs by branch and bound",
     "smt": "satisfiability (z3); proofs by branch and bound",
