@@ -117,6 +117,13 @@ def chosen(d: Draft, x: str, shape: Shape) -> None:
 
 
 def normal(d: Draft, x: str, shape: Shape) -> None:
+    """Of numbers in [-2, 2]: what float32 loses of large ones that are nearly equal would say nothing."""
+    low, high = np.float32(-2.0), np.float32(2.0)
+    if d.opset < 11:
+        d.put("Clip", [x], min=-2.0, max=2.0)
+    else:
+        d.put("Clip", [x, d.constant(low), d.constant(high)])
+    x = d.nodes[-1].output[0]
     op = d.some("LayerNormalization", "InstanceNormalization", "GroupNormalization")
     found: dict[str, Any] = {"epsilon": d.some(1e-3, 0.25)}
     channels = shape[1] if len(shape) > 1 else 1

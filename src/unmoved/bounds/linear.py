@@ -137,7 +137,8 @@ class LinearBounds:
     def _inside(self, cone: Cone, rows: Rows, owner: Tensor, which: Tensor) -> Tensor:
         """Return the same for rows that stay in their cone all the way to the input."""
         result, source = rows.constant.new_empty(len(owner)), self.network.input
-        enclosure = inside(self.enclosure, cone.seen[source]) if cone.end else None
+        # a cone may end before it sees a single place of the input
+        enclosure = inside(self.enclosure, cone.seen[source]) if cone.end and len(cone.seen[source]) else None
         for part in self._parts(len(owner), cone.widest):
             ended = cone.descend(rows.take(which[part]), owner[part])
             result[part] = ended.constant
