@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from unmoved.core.verdict import Code, Reason, Verdict
 from unmoved.ir.network import Network
 from unmoved.ops import Elementwise, Op, bind, evaluate, primitives
 from unmoved.refine.ascent import Ascent
+from unmoved.refine.bent import BentSearch
 from unmoved.refine.branch import Search, Settings
 from unmoved.refine.general import FIXED
 from unmoved.refine.inputs import InputSearch
@@ -100,7 +101,7 @@ class BranchMethod(Method):
     def _risen(
         self, problems: Sequence[Problem], findings: list[Finding], places: Sequence[int], budget: Budget
     ) -> list[Finding]:
-        """Products of variables are not split yet: their lines and planes are optimised."""
+        """Of nets with products of variables lines and planes are optimised; then what bends is split."""
         network = problems[0].model
         assert isinstance(network, Network)
         ops = bind(network, dtype=PRECISIONS[self.precision], device=self.device)
@@ -109,6 +110,10 @@ class BranchMethod(Method):
             started, share = time.monotonic(), Budget(budget.left / (len(places) - place))
             if not share.spent:
                 findings[i] = risen(ops, problem, findings[i], share, method)
+            if unproved(findings[i]) and not share.spent and not problem.semantics.deployed:
+                with torch.no_grad():
+                    search = BentSearch.of(problem, ops, share, dtype=PRECISIONS[self.precision], device=self.device)
+                    findings[i] = self._searched(problem, ops, findings[i], search, share)
             findings[i] = replace(findings[i], seconds=findings[i].seconds + time.monotonic() - started)
         return findings
 
@@ -131,9 +136,20 @@ class BranchMethod(Method):
             search = InputSearch.of(problem, ops, dtype=dtype, device=self.device, batch=8 * self.search.batch)
         else:
             memory = self.search.memory
-            nested = partial(NestedSearch.of, root, budget, low, choices, memory=memory)
-            first = Search.of(root, self.search, budget, low, choices)
-            search = Race(first, nested if nestable(root.reduced) else None)
+            second: Callable[[], Searching] | None = None
+            if nestable(root.reduced):
+                second = partial(NestedSearch.of, root, budget, low, choices, memory=memory)
+            elif chosen(ops) and not problem.semantics.deployed:
+                second = partial(BentSearch.of, problem, ops, budget, dtype=dtype, device=self.device)
+            search = Race(Search.of(root, self.search, budget, low, choices), second)
+        return self._searched(problem, ops, finding, search, budget)
+
+    def _searched(
+        self, problem: Problem, ops: Sequence[Op], finding: Finding, search: Searching, budget: Budget
+    ) -> Finding:
+        """Search until all is proved, a point breaks the property, or nothing more can be done."""
+        network = problem.model
+        assert isinstance(network, Network)
         target = Target.of(network, self.device)
         while not search.finished:
             witness = confirmed(problem, ops, target, search.points)
