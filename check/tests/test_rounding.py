@@ -15,7 +15,9 @@ from unmoved_check import floating
 from unmoved_check.exact_numbers import Form, Interval, times_power
 from unmoved_check.exact_steps import ExactScale
 from unmoved_check.floating import Shared, Walk, least_on, least_on_ball
+from unmoved_check.floating_leaves import multiplied
 from unmoved_check.floating_rounding import TINY, dots, down, float_down, float_up, gamma, raised, up, weighed
+from unmoved_check.floating_scope import Pulls
 from unmoved_check.floating_steps import (
     Box,
     FloatConv,
@@ -26,6 +28,7 @@ from unmoved_check.floating_steps import (
     FloatSelect,
     FloatSum,
 )
+from unmoved_check.leaf import Split
 from unmoved_check.model.steps import Conv, Dense, Maximum, Relu, Scale, Select, Sum
 from unmoved_check.outcome import Rejection
 from unmoved_check.region import Ball, Region
@@ -293,6 +296,40 @@ def test_maximum_pays_for_its_constant():
         rounded |= lost > 0
         assert lost <= F(float((weighed(rows, step.price([box])) + box.floor)[0]))
     assert rounded
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_multipliers_of_splits_take_no_more_than_the_split_says(positive):
+    """What is taken off a row is some m' >= 0 times z, and the constant gains at most m' p: for leaves and scopes."""
+    rng, sign, rounded = np.random.default_rng(18), 1 if positive else -1, 0
+    for _ in range(150):
+        n = 6
+        points = [F(int(rng.integers(-(10**9), 10**9)), int(rng.integers(1, 10**9))) for _ in range(n)]
+        points = [p * F(2) ** int(rng.integers(-40, 41)) if rng.random() < 0.9 else F(0) for p in points]
+        splits = [Split(1, i, positive, 0.0, p) for i, p in enumerate(points)]
+        multipliers = np.abs(numbers(rng, 3, n)).astype(np.float32).astype(float)
+        rows = numbers(rng, 3, n) * (rng.random((3, n)) < 0.9)
+        # a split that takes all of a coefficient leaves only the product with the point to be rounded
+        rows = np.where(rng.random((3, n)) < 0.3, sign * multipliers, rows)
+        before, which = exact(rows), np.array([2, 0, 1])
+        coefs = {1: rows[which].copy()}
+        gain = Pulls(splits, multipliers).add(coefs, which, [None, Box(np.zeros(n), np.ones(n))])
+        for r, k in enumerate(which):
+            taken = [sign * (a - c) for a, c in zip(before[k * n : k * n + n], exact(coefs[1][r]), strict=True)]
+            assert min(taken) >= 0
+            rounded += sum(m != F(float(v)) for m, v in zip(taken, multipliers[k], strict=True))
+            true = sign * sum((m * p for m, p in zip(taken, points, strict=True)), F(0))
+            size = sum((abs(m * p) + abs(F(float(c)) * p) for m, p, c in zip(taken, points, coefs[1][r], strict=True)))
+            assert true - size / 2**48 - F(1, 2**300) <= F(float(gain[r])) <= true
+            for i, split in enumerate(splits):
+                row = rows[k].copy()
+                alone = multiplied(row, Split(1, i, positive, float(multipliers[k, i]), split.point))
+                assert F(float(alone)) <= (F(float(rows[k, i])) - F(float(row[i]))) * split.point
+                one = {1: rows[k : k + 1].copy()}
+                single = Pulls([split], multipliers[k : k + 1, i : i + 1]).add(one, np.array([0]), [None])
+                assert float(single[0]) <= float(np.nextafter(alone, np.inf)) and one[1][0, i] == row[i]
+                assert F(float(single[0])) <= (F(float(rows[k, i])) - F(float(row[i]))) * split.point
+    assert rounded > 100
 
 
 def rng_pick(rng, low, high):
